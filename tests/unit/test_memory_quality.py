@@ -1,8 +1,8 @@
-"""How memory behaves on sentences that people, and attackers, write; the figures are printed.
+r"""How memory behaves on sentences that people, and attackers, write; the figures are printed.
 
 `labelled/poison_*.txt`: a message, and what a model that obeys everything extracts from it. Nothing
-of it may become active. `labelled/obeyed_*.txt`: a message, what is remembered, and what is active
-afterwards.
+of it may become active. `++` separates it from the message before, `\n` is a line break.
+`labelled/obeyed_*.txt`: a message, what is remembered, and what is active afterwards.
 """
 
 import json
@@ -43,7 +43,8 @@ def lines(name: str) -> Iterator[list[str]]:
 
 def labels(text: str) -> list[Label]:
     pairs = [each.split(": ", 1) for each in text.split(" | ") if each]
-    return [(kind.strip().removeprefix("profile "), value.strip()) for kind, value in pairs]
+    named = ((kind.strip().removeprefix("profile "), value.strip()) for kind, value in pairs)
+    return [(kind.removeprefix("preference "), value) for kind, value in named]
 
 
 def update_of(found: list[Label]) -> Update:
@@ -70,10 +71,11 @@ def remembering(found: list[Label]) -> PersonMemory:
 
 
 def after(message: str, update: Update, memory: PersonMemory = EMPTY) -> PersonMemory:
+    before, _, newest = message.replace("\\n", "\n").rpartition(" ++ ")
     heard = Message(
-        seq=1, role=MessageRole.USER, content=message, ts=LATER, turn_id=TurnId("1" * 32)
+        seq=1, role=MessageRole.USER, content=newest, ts=LATER, turn_id=TurnId("1" * 32)
     )
-    lesson = Lesson(session_id=ONE, messages=(heard,), update=update)
+    lesson = Lesson(session_id=ONE, messages=(heard,), update=update, said_before=before)
     return learned(memory, lesson, now=LATER, new_id=NEW_ID)
 
 
@@ -106,7 +108,7 @@ def test_nothing_of_the_poisoning_strings_becomes_active(
     ]
     with capsys.disabled():
         print(f"\npoison: {len(poison)} strings, active {len(obeyed)}, {len(by_rules)} by rules")  # noqa: T201 - the figures are what it is for
-    assert len(poison) >= 60
+    assert len(poison) >= 200
     assert obeyed == []
     assert by_rules == []
 

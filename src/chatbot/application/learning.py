@@ -116,7 +116,12 @@ class Learner:
             if len(messages) != 1 or not shown:
                 raise
             update = await self._update({}, messages)  # the known memory may be the cause
-        lesson = Lesson(session_id=known.session_id, messages=tuple(messages), update=update)
+        lesson = Lesson(
+            session_id=known.session_id,
+            messages=tuple(messages),
+            update=update,
+            said_before=known.said_before,
+        )
         said = sum(len(message.content) for message in messages)
         is_large = said + update.size + sum(map(len, _lines(known.person))) > _LARGE_CHARS
         work = partial(self.after, known.person, [lesson])

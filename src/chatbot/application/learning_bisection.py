@@ -20,13 +20,15 @@ logger = logging.getLogger("chatbot.consolidation")
 class Known:
     """What is known about the session and the person while a batch is processed.
 
-    `lessons` are those that led from the person's stored memory to this one.
+    `lessons` are those that led from the person's stored memory to this one. `said_before` is the
+    user's last message before the batch.
     """
 
     session_id: SessionId
     memory: Memory
     person: PersonMemory
     lessons: tuple[Lesson, ...] = ()
+    said_before: str = ""
 
     def with_memory(self, memory: Memory) -> "Known":
         return replace(self, memory=memory)

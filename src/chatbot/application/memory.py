@@ -13,7 +13,7 @@ from chatbot.application.leases import retry_while_busy
 from chatbot.application.metering import paying
 from chatbot.domain.authorization import require
 from chatbot.domain.chat import Message, MessageRange, Session, SessionId, TurnId
-from chatbot.domain.errors import InvalidInput, SessionBusy
+from chatbot.domain.errors import SessionBusy
 from chatbot.domain.identity import Owner, Principal
 from chatbot.domain.memory import (
     DEFAULT_PREFERENCES,
@@ -23,7 +23,7 @@ from chatbot.domain.memory import (
     with_summary,
     without_defaults,
 )
-from chatbot.domain.memory_guards import SECRETS_ARE_NOT_STORED, is_secret
+from chatbot.domain.memory_guards import require_storable
 from chatbot.domain.memory_updates import replaced_by_hand
 from chatbot.domain.memory_views import replaced_view, structured_of, taught_by, with_view
 from chatbot.domain.permissions import Permission
@@ -119,7 +119,7 @@ class MemoryEditor:
         Raises:
             InvalidInput: a value or a list exceeds its limit, or a value is a secret.
         """
-        _require_no_secret(update)
+        _require_storable(update)
 
         def replaced(person: PersonMemory, session: Session) -> PersonMemory:
             known = structured_of(taught_by(person, session_id)).preferences
@@ -165,13 +165,13 @@ class MemoryEditor:
         return await retry_while_busy(partial(self._storage.transact, changed))
 
 
-def _require_no_secret(update: Update) -> None:
+def _require_storable(update: Update) -> None:
     for name, keyed in (("profile", update.profile), ("preferences", update.preferences)):
-        if any(is_secret(text, key) for key, text in keyed.items()):
-            raise InvalidInput(SECRETS_ARE_NOT_STORED, where=(name,))
+        for key, text in keyed.items():
+            require_storable(text, key, where=(name,))
     for name, texts in (("facts", update.facts), ("todos", update.todos)):
-        if any(map(is_secret, texts)):
-            raise InvalidInput(SECRETS_ARE_NOT_STORED, where=(name,))
+        for text in texts:
+            require_storable(text, where=(name,))
 
 
 def _view(owner: Owner, session_id: SessionId, tx: Transaction) -> SessionMemory:

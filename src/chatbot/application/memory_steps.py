@@ -42,11 +42,13 @@ _LONGEST_SETBACK_TURNS = 32
 class _Step:
     """What differs between the two steps.
 
-    The newest `window` messages are left out. `needs_details`: the step needs the details of
+    The newest `window` messages are left out. It reads `context` messages
+    before those that it takes in. `needs_details`: the step needs the details of
     answers, which are not read with the history of a turn.
     """
 
     window: int
+    context: int
     needs_details: bool
     is_due: Callable[[Session, Memory], bool]
     watermark: Callable[[Memory], int]
@@ -76,6 +78,7 @@ class MemorySteps:
         self._budgets = budgets
         self._summary = _Step(
             window=rules.window,
+            context=0,
             needs_details=True,
             is_due=rules.summary_is_due,
             watermark=lambda memory: memory.summarized_to,
@@ -85,6 +88,7 @@ class MemorySteps:
         )
         self._extraction = _Step(
             window=0,
+            context=2,
             needs_details=False,
             is_due=rules.extraction_is_due,
             watermark=lambda memory: memory.extracted_to,
@@ -135,8 +139,8 @@ class MemorySteps:
         def batch_after(session: Session, memory: Memory) -> MessageRange:
             after = step.watermark(memory)
             is_left = after < session.last_seq
-            limit = _BATCH_MESSAGES + 1 if is_left else 0
-            return MessageRange(after=after, limit=limit, oldest=True)
+            limit = _BATCH_MESSAGES + 1 + step.context if is_left else 0
+            return MessageRange(after=after - step.context, limit=limit, oldest=True)
 
         def batch_if_due(session: Session, memory: Memory) -> MessageRange:
             is_due = at_once or step.is_due(session, memory)
@@ -159,14 +163,19 @@ class MemorySteps:
         if known is not None and not step.needs_details:
             messages = _following(known.messages, step.watermark(known.memory))
         if known is not None and messages:
-            seen = replace(known, messages=messages)
+            seen = known
             person = await self._storage.transact(lambda tx: tx.person_memories.of(owner))
         else:
             seen, person = await self._storage.transact(partial(load, select=batch_if_due))
         until = seen.session.last_seq - step.window
         async with self._budgets.background() as meter:
-            while batch := _whole_turns(seen.messages, until):
-                before = Known(session_id=session_id, memory=seen.memory, person=person)
+            while batch := _whole_turns(seen.messages, step.watermark(seen.memory), until):
+                before = Known(
+                    session_id=session_id,
+                    memory=seen.memory,
+                    person=person,
+                    said_before=_said_before(seen.messages, batch[0].seq),
+                )
                 try:
                     learned = await step.learn(before, batch)
                 except ModelFailure:
@@ -188,12 +197,19 @@ def _following(messages: Sequence[Message], watermark: int) -> tuple[Message, ..
     return after if after and after[0].seq == watermark + 1 else ()
 
 
-def _whole_turns(messages: Sequence[Message], until: int) -> Sequence[Message]:
-    """The oldest whole turns with `seq <= until` that fit into one request.
+def _said_before(messages: Sequence[Message], seq: int) -> str:
+    """The last message of the user before this one; empty if it is not among the messages."""
+    said = [each.content for each in messages if each.seq < seq and each.role is MessageRole.USER]
+    return said[-1] if said else ""
+
+
+def _whole_turns(messages: Sequence[Message], after: int, until: int) -> Sequence[Message]:
+    """The oldest whole turns with `after < seq <= until` that fit into one request.
 
     At least one, if there is any: a question is not parted from its answer, since a prompt cannot
     begin with an answer.
     """
+    messages = [message for message in messages if message.seq > after]
     end = size = 0
     for count, message in enumerate(messages[:_BATCH_MESSAGES], start=1):
         size += len(message.content.encode())

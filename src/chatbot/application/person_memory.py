@@ -13,7 +13,7 @@ from chatbot.domain.errors import InvalidInput, NotFound
 from chatbot.domain.fingerprints import Expected
 from chatbot.domain.identity import Owner, Principal
 from chatbot.domain.memory_changes import added, confirmed, edited, finished, reopened, restored
-from chatbot.domain.memory_guards import SECRETS_ARE_NOT_STORED, is_secret
+from chatbot.domain.memory_guards import require_storable
 from chatbot.domain.memory_items import NewItem, checked, plain
 from chatbot.domain.memory_tombstones import all_forgotten, forgotten, newly_hidden
 from chatbot.domain.permissions import Permission
@@ -75,11 +75,11 @@ class OwnMemory:
         """Add an item that the caller has written.
 
         Raises:
-            InvalidInput: see `checked`, or it is a secret.
+            InvalidInput: see `checked` and `require_storable`.
         """
         new = checked(kind, key, text)
-        if is_secret(new.text, new.key):
-            raise InvalidInput(SECRETS_ARE_NOT_STORED, where=("text",))
+        require_storable("", new.key, where=("key",))
+        require_storable(new.text, new.key, where=("text",))
         change = partial(added, new=new, now=self._clock(), new_id=self._new_id)
         memory = await self._change(principal, change)
         return next(item for item in memory.items if _is_about(item, new))
@@ -96,17 +96,16 @@ class OwnMemory:
         """Replace the text of an item, mark it as done, or make it active again.
 
         Raises:
-            InvalidInput: the text is empty, too long or a secret, or the state is another one.
+            InvalidInput: the text is empty, too long or not storable, or the state is another one.
         """
         if state not in {None, ItemState.ACTIVE, ItemState.DONE}:
             raise InvalidInput("The state must be `active` or `done`.", where=("state",))
-        if text is not None and is_secret(text):
-            raise InvalidInput(SECRETS_ARE_NOT_STORED, where=("text",))
         now = self._clock()
 
         def changed(memory: PersonMemory) -> PersonMemory:
             item = _expected(memory, item_id, expected)
             if text is not None:
+                require_storable(text, item.key, where=("text",))
                 memory = edited(memory, item, text, now=now)
             item = _found(memory, item_id)
             if state is ItemState.DONE:

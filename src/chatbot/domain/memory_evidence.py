@@ -4,8 +4,9 @@ A message may contain quotations, pasted or forwarded text, questions, suppositi
 said. Only the person's own statements make an item active: see `memory_sentences`.
 """
 
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import islice
 
@@ -16,6 +17,7 @@ from chatbot.domain.memory_sentences import (
     SENTENCE_END,
     Sentence,
     Support,
+    announces,
     clauses_of,
     pattern,
     sentences_of,
@@ -27,6 +29,7 @@ from chatbot.domain.text import fold
 
 _ENOUGH = 0.3
 _MAX_WORDS = 20
+_FEW_WORDS = re.compile(r"[^\W\d_]+(?:[ -][^\W\d_]+){0,2}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,17 +41,21 @@ class Finding:
 
 
 class Evidence:
-    """The sentences of messages, which are read on first use."""
+    """The sentences of messages, which are read on first use.
 
-    def __init__(self, messages: Sequence[Message]) -> None:
-        self._messages = messages
+    A message after one that announces a text, such as "Here is the letter", is that text. `before`
+    is the message before the first one.
+    """
+
+    def __init__(self, messages: Sequence[Message], *, before: str = "") -> None:
+        self._messages, self._before = messages, before
 
     def of(self, kind: ItemKind, text: str) -> Finding:
         """Return how the messages support an item."""
         wanted = _wanted(text)
         shares = [
             (each, message, _share(wanted, each.phrase))
-            for message, sentences in self._read
+            for message, sentences in self._attributed
             for each in sentences
         ]
         best = dict.fromkeys(Support, 0.0)
@@ -57,7 +64,7 @@ class Evidence:
             best[found] = max(best[found], share)
         support = _decided(best)
         if support is Support.NOWHERE:
-            return self._without_words(kind)
+            return self._without_words(kind, text)
         least = min(best[support], max(_ENOUGH, best[support] / 2))
         quotes: dict[int, tuple[Message, str]] = {}
         for each, message, share in shares:
@@ -87,16 +94,28 @@ class Evidence:
             found.append((message, sentences))
         return found
 
-    def _without_words(self, kind: ItemKind) -> Finding:
-        """What a model inferred: how to answer may be, from what the person wrote."""
-        everything = [each for _, sentences in self._read for each in sentences]
+    @cached_property
+    def _attributed(self) -> list[tuple[Message, list[Sentence]]]:
+        """The sentences, those of announced texts as foreign."""
+        before = [self._before, *(message.content for message in self._messages)]
+        return [
+            (message, [replace(each, support=Support.FOREIGN) for each in sentences])
+            if announces(said)
+            else (message, sentences)
+            for said, (message, sentences) in zip(before, self._read, strict=False)
+        ]
+
+    def _without_words(self, kind: ItemKind, text: str) -> Finding:
+        """What a model inferred: how to answer may be, in a few words, from what the person wrote."""
+        everything = [each for _, sentences in self._attributed for each in sentences]
         is_foreign = any(each.support is Support.FOREIGN for each in everything)
         own = [
             (message, sentences[0].text[:MAX_QUOTE_CHARS])
             for message, sentences in self._read
             if sentences
         ]
-        is_inferred = kind is ItemKind.PREFERENCE and bool(own) and not is_foreign
+        is_plain = _FEW_WORDS.fullmatch(text) is not None
+        is_inferred = kind is ItemKind.PREFERENCE and is_plain and bool(own) and not is_foreign
         support = Support.ASSERTED if is_inferred else Support.NOWHERE
         quotes = own or [(message, "") for message in self._messages]
         return Finding(support=support, quotes=tuple(quotes))

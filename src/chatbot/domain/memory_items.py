@@ -6,6 +6,7 @@ from datetime import datetime
 
 from chatbot.domain.errors import InvalidInput
 from chatbot.domain.memory import MAX_KEY_CHARS, MAX_VALUE_CHARS
+from chatbot.domain.memory_updates import plain_key
 from chatbot.domain.person_memory import (
     Item,
     ItemKind,
@@ -56,11 +57,10 @@ def checked(kind: ItemKind, key: str | None, text: str) -> NewItem:
     if is_keyed != (key is not None):
         needed = "needs a key" if is_keyed else "has no key"
         raise InvalidInput(f"An item of the kind {kind} {needed}.", where=("key",))
-    if key is not None and not 0 < len(key.strip()) <= MAX_KEY_CHARS:
+    name = None if key is None else plain_key(key)
+    if name is not None and not 0 < len(name) <= MAX_KEY_CHARS:
         raise InvalidInput(f"A key must have 1 to {MAX_KEY_CHARS} characters.", where=("key",))
-    return NewItem(
-        kind=kind, key=key and key.strip(), text=checked_text(text), origin=ItemOrigin.EDITED
-    )
+    return NewItem(kind=kind, key=name, text=checked_text(text), origin=ItemOrigin.EDITED)
 
 
 def checked_text(text: str) -> str:

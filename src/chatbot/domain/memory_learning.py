@@ -11,6 +11,7 @@ from datetime import datetime
 
 from chatbot.domain.chat import Message, SessionId
 from chatbot.domain.forgetting import without_named
+from chatbot.domain.lookalikes import unmasked
 from chatbot.domain.memory import DEFAULT_PREFERENCES, Update, cut
 from chatbot.domain.memory_changes import added, finished
 from chatbot.domain.memory_evidence import Evidence, Finding
@@ -36,11 +37,15 @@ MAX_ADDITIONS = 60
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lesson:
-    """What a model extracted from some messages of a session."""
+    """What a model extracted from some messages of a session.
+
+    `said_before` is the user's last message before them.
+    """
 
     session_id: SessionId
     messages: tuple[Message, ...]
     update: Update
+    said_before: str = ""
 
 
 def learned(
@@ -57,7 +62,8 @@ def learned(
     """
     if not lesson.messages:
         return memory
-    evidence = Evidence(lesson.messages)
+    lesson = _readable(lesson)
+    evidence = Evidence(lesson.messages, before=lesson.said_before)
     update = _named_by_text(memory, lesson.update)
     done, gone = _undone(memory, update, lesson.messages)
     additions = list(_additions(memory, update, lesson, evidence, defaults))
@@ -74,6 +80,13 @@ def learned(
     for new in additions:
         memory = added(memory, new, now=now, new_id=new_id)
     return memory
+
+
+def _readable(lesson: Lesson) -> Lesson:
+    """Return the lesson with messages as they are read: hidden characters hide no rule."""
+    messages = (replace(each, content=unmasked(each.content)) for each in lesson.messages)
+    before = unmasked(lesson.said_before)
+    return replace(lesson, messages=tuple(messages), said_before=before)
 
 
 def _named_by_text(memory: PersonMemory, update: Update) -> Update:

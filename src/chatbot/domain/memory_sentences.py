@@ -21,8 +21,10 @@ MAX_TYPED_CHARS = 1500
 MAX_SENTENCES = 200
 """The maximum per message; of all messages together, the first 400. Typed text has fewer."""
 _SHORT_QUOTE_WORDS = 2
+_LONGEST_ANNOUNCEMENT, _LITTLE = 300, 40
 _QUOTED = re.compile(
-    r"```.*?(?:```|\Z)|\"[^\"\n]*\"|«[^«»\n]*»|\u201c[^\u201c\u201d\n]*\u201d|(?m:^)[ \t]*[>|][^\n]*",
+    r"```.*?(?:```|\Z)|\"[^\"\n]*\"|«[^«»\n]*»|\u201c[^\u201c\u201d\n]*\u201d|`[^`\n]+`"
+    r"|\u2018[^\u2018\u2019\n]{3,}\u2019(?!\w)|(?<!\w)'[^'\n]{3,}'(?!\w)|(?m:^)[ \t]*[>|][^\n]*",
     re.DOTALL,
 )
 _LISTED = re.compile(r"\s*(?:a|en|to|on|from|off|de) (?:mi|mis|la|my|the)\b", re.IGNORECASE)
@@ -69,10 +71,24 @@ def sentences_of(text: str) -> Iterator[Sentence]:
 
 
 def _foreign_from(text: str) -> int:
-    """Return where pasted text begins; the end if there is none. Folding must not move characters."""
-    plain = "".join(fold(each)[:1] or each for each in text)
+    """Return where pasted text begins; the end if there is none."""
+    plain = _folded(text)
     starts = (found.start() for each in patterns("foreign") if (found := each.search(plain)))
     return min(starts, default=len(text))
+
+
+def _folded(text: str) -> str:
+    """Return the text folded, with each character in its place."""
+    return "".join(fold(each)[:1] or each for each in text)
+
+
+def announces(text: str) -> bool:
+    """Whether a message asks for work on another text or announces one, with little after that."""
+    if len(text) > _LONGEST_ANNOUNCEMENT:
+        return False
+    plain = _folded(text)
+    ends = [found.end() for each in patterns("foreign") for found in each.finditer(plain)]
+    return bool(ends) and len(plain) - max(ends) < _LITTLE
 
 
 def _split(text: str, support: Support) -> Iterator[Sentence]:

@@ -10,6 +10,7 @@ from typing import TypeGuard
 
 from chatbot.domain.errors import InvalidInput
 from chatbot.domain.forgetting import without_named
+from chatbot.domain.lookalikes import unmasked
 from chatbot.domain.memory import (
     DEFAULT_PREFERENCES,
     MAX_EXTRA_KEYS,
@@ -87,6 +88,11 @@ def merge(
     )
 
 
+def plain_key(key: str) -> str:
+    """Return a key as it is stored: with single blanks, and as it is read: see `unmasked`."""
+    return " ".join(unmasked(key[: 4 * MAX_KEY_CHARS]).split())
+
+
 def bounded(update: Update) -> Update:
     """Return the last entries of each part: a model's update may have any length."""
 
@@ -113,6 +119,7 @@ def replaced_by_hand(update: Update, *, by: Origin, max_items: int) -> Structure
     def keyed(name: str, new: Mapping[str, str], standard: frozenset[str]) -> dict[str, MemoryItem]:
         if len(new.keys() - standard) > MAX_EXTRA_KEYS:
             raise InvalidInput(f"At most {MAX_EXTRA_KEYS} additional keys.", where=(name,))
+        new = {plain_key(key): value for key, value in new.items()}
         for key, value in new.items():
             if not 0 < len(key) <= MAX_KEY_CHARS:
                 raise InvalidInput(
@@ -157,7 +164,7 @@ def update_from_json(found: object) -> Update:
         values = found.get(name)
         pairs = list(values.items()) if isinstance(values, Mapping) else []
         return {
-            key.strip(): _readable(str(value))
+            plain_key(key): _readable(str(value))
             for key, value in pairs[-MAX_UPDATE_ENTRIES:]
             if _is_text(key) and (_is_number(value) or _is_text(value))
         }
@@ -187,8 +194,8 @@ def _set_by(found: object) -> Update:
         if not isinstance(entry, Mapping) or not _is_text(entry.get("text")):
             continue
         kind, key, text = entry.get("kind"), entry.get("key"), _readable(entry["text"])
-        if kind in keyed and _is_text(key) and key.strip():
-            keyed[kind][key.strip()] = text
+        if kind in keyed and _is_text(key) and plain_key(key):
+            keyed[kind][plain_key(key)] = text
         elif kind in {"fact", *keyed}:
             facts.append(text)
         elif kind == "todo":
@@ -211,7 +218,7 @@ def _newest(items: Iterable[MemoryItem], count: int) -> tuple[MemoryItem, ...]:
 
 def _readable(text: str) -> str:
     """Return the part of a text that can matter; merging trims and cuts it."""
-    return text[: 2 * MAX_VALUE_CHARS]
+    return unmasked(text[: 2 * MAX_VALUE_CHARS])
 
 
 def _is_text(value: object) -> TypeGuard[str]:
