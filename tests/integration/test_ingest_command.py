@@ -1,7 +1,9 @@
 """`chatbot ingest`: documents that are kept equal to files."""
 
 import asyncio
+import os
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
@@ -174,6 +176,33 @@ def test_hidden_files_and_links_are_left_out(files: Path, run: Run) -> None:
     (files / "link.txt").symlink_to("/etc/hostname")
     (files / "folder").symlink_to(files / ".git")
     assert run("ingest", "files")[1] == "added: 2\n"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="names are bytes, and there are pipes")
+@pytest.mark.usefixtures("store")
+def test_a_name_that_is_not_utf_8_is_reported_and_the_others_are_ingested(
+    files: Path, run: Run
+) -> None:
+    try:
+        (files / os.fsdecode(b"bad\xff.md")).write_text("Bad.", encoding="utf-8")
+    except OSError:
+        pytest.skip("the file system takes names in UTF-8 only")
+    (files / "red\x1b[31m\n.md").write_text("Red.", encoding="utf-8")
+    code, out, err = run("ingest", "files")
+    assert (code, out) == (1, "added: 3, failed: 1\n")
+    assert "bad\\udcff.md  The name of the file is not valid UTF-8." in err
+    assert "\x1b" not in out + err
+    (files / "red\x1b[31m\n.md").unlink()
+    assert "red\\x1b[31m" in run("ingest", "files")[1]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are pipes")
+def test_pipes_and_devices_are_left_out(files: Path, run: Run) -> None:
+    os.mkfifo(files / "pipe.md")
+    assert run("ingest", "files")[1] == "added: 2\n"
+    code, out, err = run("ingest", str(files / "pipe.md"), "/dev/zero")
+    assert (code, out) == (1, "failed: 2\n")
+    assert "neither a file nor a folder" in err
 
 
 @pytest.mark.usefixtures("store")

@@ -4,8 +4,6 @@ The document of a file is found by its path, which is stored with the document.
 """
 
 import asyncio
-import hashlib
-import shutil
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -15,6 +13,7 @@ from pathlib import Path
 from chatbot.application.document_files import NewDocument, Upload
 from chatbot.application.document_uploads import DocumentUploads
 from chatbot.application.documents import DocumentChange, DocumentLibrary
+from chatbot.application.host_files import HostFile
 from chatbot.application.ingestion import Ingestion
 from chatbot.domain.documents import (
     PRIVATE,
@@ -33,6 +32,7 @@ from chatbot.domain.ports.storage import Storage
 
 _LOOKS_EVERY_S = 0.2
 """How often to check a document that another process is processing."""
+_ODD_NAME = "The name of the file is not valid UTF-8."
 _GONE = "The document was deleted while the file was being read."
 
 
@@ -108,50 +108,46 @@ class FileIngestion:
         return {Path(each.source): each for each in found if each.source}
 
     async def ingest(
-        self, principal: Principal, path: Path, known: Document | None, options: FileOptions
+        self, principal: Principal, file: HostFile, known: Document | None, options: FileOptions
     ) -> FileReport:
         """Add or update the document of a file, and wait until it is ready or has failed.
 
         Errors of this file become its outcome; only those of the store are raised.
         """
         try:
-            return await self._ingest(principal, path, known, options)
+            return await self._ingest(principal, file, known, options)
         except StorageFailure:
             raise
         except DuplicateDocument as error:
-            return FileReport(path=path, outcome=Outcome.DUPLICATE, reason=error.document_id)
+            return FileReport(path=file.path, outcome=Outcome.DUPLICATE, reason=error.document_id)
         except ExtractionFailed as error:
             is_foreign = error.reason is FailureReason.UNSUPPORTED
             outcome = Outcome.SKIPPED if is_foreign else Outcome.FAILED
-            return FileReport(path=path, outcome=outcome, reason=str(error))
+            return FileReport(path=file.path, outcome=outcome, reason=str(error))
         except ChatbotError as error:
-            return FileReport(path=path, outcome=Outcome.FAILED, reason=str(error))
+            return FileReport(path=file.path, outcome=Outcome.FAILED, reason=str(error))
         except OSError as error:
             why = error.strerror or "cannot be read"
-            return FileReport(path=path, outcome=Outcome.FAILED, reason=why)
+            return FileReport(path=file.path, outcome=Outcome.FAILED, reason=why)
 
     async def remove(self, principal: Principal, document: Document) -> None:
         """Delete the document of a file that no longer exists."""
         await self._library.delete(principal, document.id)
 
     async def _ingest(
-        self, principal: Principal, path: Path, known: Document | None, options: FileOptions
+        self, principal: Principal, file: HostFile, known: Document | None, options: FileOptions
     ) -> FileReport:
-        self._extractor.media_type_of("", path.name)
-        digest = await asyncio.to_thread(self._digest_of_fitting, path)
+        self._extractor.media_type_of("", file.path.name)
+        if not file.has_storable_name:
+            return FileReport(path=file.path, outcome=Outcome.FAILED, reason=_ODD_NAME)
+        digest = await asyncio.to_thread(file.digest, max_bytes=self._max_bytes)
         if known is not None and known.status is not Status.FAILED and digest == known.digest:
-            return await self._adjusted(principal, path, known, options)
+            return await self._adjusted(principal, file.path, known, options)
         if options.is_dry:
             outcome = Outcome.ADDED if known is None else Outcome.UPDATED
-            return FileReport(path=path, outcome=outcome)
-        report, document_id = await self._stored(principal, path, known, options)
+            return FileReport(path=file.path, outcome=outcome)
+        report, document_id = await self._stored(principal, file, known, options)
         return await self._finished(report, document_id)
-
-    def _digest_of_fitting(self, path: Path) -> str:
-        """Return the digest of a file, unless the file is too large."""
-        if path.stat().st_size > self._max_bytes:
-            raise ExtractionFailed(FailureReason.FILE_TOO_LARGE)
-        return _digest(path)
 
     async def _adjusted(
         self, principal: Principal, path: Path, known: Document, options: FileOptions
@@ -169,16 +165,16 @@ class FileIngestion:
         return await self._finished(report, known.id)
 
     async def _stored(
-        self, principal: Principal, path: Path, known: Document | None, options: FileOptions
+        self, principal: Principal, file: HostFile, known: Document | None, options: FileOptions
     ) -> tuple[FileReport, DocumentId]:
         """Upload a copy of the file, because the file may change in the meantime."""
         with tempfile.TemporaryDirectory(prefix="chatbot-") as folder:
-            upload = await asyncio.to_thread(_copied, path, Path(folder) / "file")
+            upload = await asyncio.to_thread(self._copied, file, Path(folder) / "file")
             if known is None:
                 new = NewDocument(
                     access=options.access or PRIVATE,
                     labels=options.labels or (),
-                    source=str(path),
+                    source=str(file.path),
                 )
                 stored = await self._uploads.add(principal, new, upload)
                 outcome = Outcome.ADDED
@@ -188,8 +184,12 @@ class FileIngestion:
                 if _differs(known, options):
                     wanted = DocumentChange(access=options.access, labels=options.labels)
                     stored = await self._library.change(principal, known.id, wanted)
-        report = FileReport(path=path, outcome=outcome, has_no_readers=stored.has_no_readers)
+        report = FileReport(path=file.path, outcome=outcome, has_no_readers=stored.has_no_readers)
         return report, stored.document.id
+
+    def _copied(self, file: HostFile, copy: Path) -> Upload:
+        digest = file.copy(copy, max_bytes=self._max_bytes)
+        return Upload(path=copy, size=copy.stat().st_size, digest=digest, name=file.path.name)
 
     async def _finished(self, report: FileReport, document_id: DocumentId) -> FileReport:
         """Work on the queue, as other processes do, until this document is ready or has failed."""
@@ -213,14 +213,3 @@ def _differs(known: Document, options: FileOptions) -> bool:
     return new_access or (
         options.labels is not None and clean_labels(options.labels) != known.labels
     )
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _copied(path: Path, copy: Path) -> Upload:
-    shutil.copyfile(path, copy)
-    size, digest = copy.stat().st_size, _digest(copy)
-    return Upload(path=copy, size=size, digest=digest, name=path.name)

@@ -12,7 +12,7 @@ from typing import Literal
 FIRST_MOMENT = datetime.min.replace(tzinfo=UTC)
 LAST_MOMENT = datetime.max.replace(tzinfo=UTC)
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
-_CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+_CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 _LANGUAGE_NAMES = {"es": ("espanol", "castellano", "spanish"), "en": ("ingles", "english")}
 _FOLDED_CHARS = 100_000
 _STEM_CHARS = 4
@@ -77,7 +77,7 @@ def replace_unstorable(text: str) -> str:
 def visible(text: str) -> str:
     """Return the text with control characters escaped, for display in a terminal.
 
-    These are C0 except for line feed and tab, DEL, C1, and bidirectional overrides. Carriage returns
+    These are C0 except for line feed and tab, DEL, C1, bidirectional overrides, and surrogates. Carriage returns
     are removed, because they would overwrite a line.
     """
     return _CONTROLS.sub(_escaped, text.replace("\r", ""))

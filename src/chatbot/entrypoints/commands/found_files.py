@@ -1,6 +1,7 @@
 """The files below the paths of a command."""
 
 import os
+import stat
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,13 +14,17 @@ Stamp = tuple[int, int]
 class FoundFiles:
     """The files with their stamps, in order, and the paths that could not be read.
 
-    `roots` are absolute paths. Hidden files and folders, and symbolic links below a root, are left
-    out.
+    `roots` are absolute paths. Hidden files and folders, symbolic links below a root, pipes and
+    devices are left out.
     """
 
     roots: Sequence[Path]
     files: dict[Path, Stamp] = field(default_factory=dict)
     problems: dict[Path, str] = field(default_factory=dict)
+
+    def root_of(self, path: Path) -> Path:
+        """Return the first root of the path."""
+        return next(root for root in self.roots if root in (path, *path.parents))
 
     def gone(self, known: Iterable[Path]) -> list[Path]:
         """Return the paths below the roots whose files no longer exist.
@@ -42,9 +47,17 @@ def find(paths: Iterable[Path]) -> FoundFiles:
     roots = list(dict.fromkeys(Path(os.path.abspath(path)) for path in paths))  # noqa: PTH100 # links stay
     found = FoundFiles(roots=roots)
     for root in roots:
+        if _is_special(root):
+            found.problems[root] = "neither a file nor a folder"
+            continue
         for path in [root] if root.is_file() else _walk(root, found):
             _note(path, found)
     return found
+
+
+def _is_special(root: Path) -> bool:
+    """Whether the path is a pipe, a socket or a device."""
+    return root.exists() and not root.is_file() and not root.is_dir()
 
 
 def _walk(root: Path, found: FoundFiles) -> Iterator[Path]:
@@ -57,10 +70,11 @@ def _walk(root: Path, found: FoundFiles) -> Iterator[Path]:
 
 
 def _note(path: Path, found: FoundFiles) -> None:
+    """Note a regular file; below a root, links are left out, and pipes and devices everywhere."""
     try:
-        status = path.stat()
+        status = path.stat() if path in found.roots else path.lstat()
     except OSError as error:
         found.problems[path] = error.strerror or "cannot be read"
         return
-    if path in found.roots or not path.is_symlink():
+    if stat.S_ISREG(status.st_mode):
         found.files[path] = (status.st_mtime_ns, status.st_size)

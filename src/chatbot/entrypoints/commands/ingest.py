@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from chatbot.application.file_ingestion import FileIngestion, FileOptions, FileReport, Outcome
+from chatbot.application.host_files import HostFile
 from chatbot.domain.documents import Access, Document
 from chatbot.domain.identity import Principal
 from chatbot.entrypoints.commands.command_line import say
@@ -112,7 +113,8 @@ class _Run:
         """Ingest some files, and report those that no longer exist; return whether all succeeded."""
         known = await use.known(account)
         gone = found.gone(known)
-        reports = await self._ingest_all(use, account, known, paths)
+        files = [HostFile(path=path, root=found.root_of(path)) for path in paths]
+        reports = await self._ingest_all(use, account, known, files)
         deletes = self._prunes and not self._options.is_dry
         for path in gone if deletes else ():
             await use.remove(account, known[path])
@@ -126,15 +128,16 @@ class _Run:
         use: FileIngestion,
         account: Principal,
         known: Mapping[Path, Document],
-        paths: Collection[Path],
+        files: Collection[HostFile],
     ) -> Sequence[FileReport]:
         reports: list[FileReport] = []
-        waiting = iter(paths)
+        waiting = iter(files)
 
         async def ingest_next() -> None:
-            for path in waiting:
-                reports.append(await use.ingest(account, path, known.get(path), self._options))
-                progress(len(reports), len(paths))
+            for file in waiting:
+                before = known.get(file.path)
+                reports.append(await use.ingest(account, file, before, self._options))
+                progress(len(reports), len(files))
 
         with progress_bar() as progress:
             tasks = [asyncio.create_task(ingest_next()) for _ in range(_AT_ONCE)]
