@@ -18,6 +18,7 @@ from chatbot import __version__
 from chatbot.domain.permissions import DEFAULT_ROLES
 from commands import Run
 from provider import FakeProvider
+from service import API_KEY, JWT_SECRET
 
 PASSWORD = "violet kettle drums at noon"
 MAIN = "from chatbot.entrypoints.commands.cli import main; main()"
@@ -39,6 +40,31 @@ def test_init_writes_secrets_for_the_owner_only_and_makes_the_folders(
     roles = json.loads((tmp_path / "data" / "auth" / "roles.json").read_text(encoding="utf-8"))
     assert roles["version"] == 1
     assert roles["roles"].keys() == DEFAULT_ROLES.keys()
+
+
+@pytest.mark.parametrize("name", ["{}", "{}_FILE"])
+def test_init_writes_no_secret_that_the_environment_has(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    def give(secret: str, value: str) -> None:
+        (tmp_path / secret).write_text(value, encoding="utf-8")
+        given = value if name == "{}" else str(tmp_path / secret)
+        monkeypatch.setenv(name.format(secret), given)
+
+    give("JWT_SECRET", JWT_SECRET)
+    assert run("init")[0] == 0
+    written = (tmp_path / ".env").read_text(encoding="utf-8")
+    assert re.findall(r"^\w+(?==)", written, re.MULTILINE) == [
+        "API_KEY",
+        "API_KEY_PEPPER",
+        "AUDIT_KEY",
+    ]
+
+    (tmp_path / ".env").unlink()
+    give("API_KEY", API_KEY)
+    code, out, _ = run("init")
+    assert (code, (tmp_path / ".env").exists()) == (0, False)
+    assert out.startswith("wrote no .env, because the environment has API_KEY and JWT_SECRET\n")
 
 
 def test_init_overwrites_nothing(ready: Run, tmp_path: Path) -> None:

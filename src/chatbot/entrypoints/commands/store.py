@@ -15,25 +15,32 @@ from chatbot.entrypoints.settings.secret_strength import random_secret
 from chatbot.entrypoints.settings.subject import SettingsError
 from chatbot.entrypoints.storage_backends import backend_of
 
-_TEMPLATE = """\
-# Written by `chatbot init`. .env.example explains every setting. Keep this file to yourself.
-API_KEY={api_key}
-JWT_SECRET={jwt_secret}
-API_KEY_PEPPER={api_key_pepper}
-AUDIT_KEY={audit_key}
-"""
-_SECRETS = ("api_key", "jwt_secret", "api_key_pepper", "audit_key")
+_HEAD = "# Written by `chatbot init`. .env.example explains every setting. Keep this file to yourself.\n"
+_REQUIRED = ("API_KEY", "JWT_SECRET")
+_SECRETS = (*_REQUIRED, "API_KEY_PEPPER", "AUDIT_KEY")
 
 
 def write_env() -> str:
-    """Write `.env` into the working directory with mode 0600; returns a message for the user."""
+    """Write `.env` into the working directory with mode 0600; returns a message for the user.
+
+    It contains no secret that the environment has, and is not written if that has the required
+    ones: replicas derive the others from JWT_SECRET.
+    """
+    given = {name for name in _SECRETS if _is_in_environment(name)}
+    if not ENV_FILE.exists() and given.issuperset(_REQUIRED):
+        return f"wrote no .env, because the environment has {' and '.join(_REQUIRED)}"
     try:
         handle = os.open(ENV_FILE, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
         return f"{ENV_FILE.absolute()} already exists and was not changed"
     with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-        file.write(_TEMPLATE.format(**{name: random_secret() for name in _SECRETS}))
+        missing = [name for name in _SECRETS if name not in given]
+        file.write(_HEAD + "".join(f"{name}={random_secret()}\n" for name in missing))
     return f"wrote {ENV_FILE.absolute()}"
+
+
+def _is_in_environment(name: str) -> bool:
+    return bool(os.environ.get(name) or os.environ.get(f"{name}_FILE"))
 
 
 def upgrade_env(settings: Settings) -> str:
