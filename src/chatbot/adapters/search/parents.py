@@ -1,6 +1,6 @@
 """How well a whole session or document fits a question."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from chatbot.adapters.search.segments import Segment
 from chatbot.adapters.search.statistics import Place, Statistics, length_at
@@ -30,13 +30,31 @@ class ParentScores:
             score = self._scores[parent] = self._score(self._statistics.places_of(parent))
         return score
 
+    def with_places(self, places: Iterable[Place]) -> Iterator[tuple[Place, list[Place]]]:
+        """Yields the parents of passages, each with those of them that are in one segment."""
+        parent, found, end = 0, list[Place](), 0
+        for place in sorted(places):
+            if place >= end:
+                if found:
+                    yield parent, found
+                segment, first = self._segments[place >> 16], place >> 16 << 16
+                number = segment.parent_of(place & 0xFFFF)
+                parent, found, end = first | number, [], first + segment.starts[number + 1]
+            found.append(place)
+        if found:
+            yield parent, found
+
     def _score(self, places: tuple[Place, ...]) -> float:
         length = sum(length_at(self._segments, place) for place in places)
         k1, b = self._weights.parent_k1, self._weights.parent_b
         norm = k1 * (1 - b + b * length / self._statistics.mean_parent_length)
+        spans = [(place >> 16, *self._span(place)) for place in places]
         score = 0.0
         for word, idf in self._words:
-            count = sum([self._count(word, place) for place in places])
+            count, postings_in = 0, word.postings.get
+            for number, start, end in spans:
+                if (postings := postings_in(number)) is not None:
+                    count += postings.count_in(start, end)
             if count:
                 score += idf * (k1 + 1) * count / (count + norm)
         return score
@@ -52,5 +70,9 @@ class ParentScores:
         postings = word.postings.get(parent >> 16)
         if postings is None:
             return 0
+        return postings.count_in(*self._span(parent))
+
+    def _span(self, parent: Place) -> tuple[int, int]:
+        """Returns where the parent's passages begin and end in its segment."""
         starts, number = self._segments[parent >> 16].starts, parent & 0xFFFF
-        return postings.count_in(starts[number], starts[number + 1])
+        return starts[number], starts[number + 1]

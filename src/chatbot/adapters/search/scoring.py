@@ -94,10 +94,11 @@ class Ranking:
             for weight, _, offset in (peaks.get(ranked.place, _NO_PEAK),)
             if weight
         }
-        parent, speaker, prior = self._parts(ranked.place)
+        ((parent, _),) = self._parents.with_places([ranked.place])
+        speaker, prior = self._own_parts(ranked.place)
         why = Reason(
             words=words,
-            parent=round(parent, _SHOWN_DIGITS),
+            parent=round(self._weights.parent * self._parents.of(parent), _SHOWN_DIGITS),
             speaker=speaker,
             prior=round(prior, _SHOWN_DIGITS),
             exact=round(exact, _SHOWN_DIGITS),
@@ -148,22 +149,21 @@ class Ranking:
             for place, (weight, _, _) in peaks.items():
                 totals[place] = totals.get(place, 0.0) + weight
         scored = []
-        for place, total in totals.items():
-            parent, speaker, prior = self._parts(place)
-            scored.append((round(total + parent + speaker + prior, DIGITS), place))
+        for parent, places in self._parents.with_places(totals):
+            of_parent = self._weights.parent * self._parents.of(parent)
+            for place in places:
+                speaker, prior = self._own_parts(place)
+                scored.append((round(totals[place] + of_parent + speaker + prior, DIGITS), place))
         return scored
 
-    def _parts(self, place: Place) -> tuple[float, float, float]:
-        """Returns what a score has besides words: for the parent, the speaker, and in any case."""
+    def _own_parts(self, place: Place) -> tuple[float, float]:
+        """Returns what a score has for the speaker, and in any case."""
         segment, passage = self._segments[place >> 16], place & 0xFFFF
-        parent = place >> 16 << 16 | segment.parent_of(passage)
-        return (
-            self._weights.parent * self._parents.of(parent),
-            self._speaker_score(segment, passage) if self._speakers or self._role else 0.0,
-            self._prior(segment, passage),
-        )
+        return self._speaker_score(segment, passage), self._prior(segment, passage)
 
     def _speaker_score(self, segment: Segment, passage: int) -> float:
+        if not (self._speakers or self._role):
+            return 0.0
         is_asked = segment.flags[passage] & self._role
         is_named = segment.label_names[segment.labels[passage]] in self._speakers
         return self._weights.speaker if is_asked or is_named else 0.0
