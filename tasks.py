@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 from typing import IO
 
-if sys.version_info < (3, 11):  # noqa: UP036 - it is for whoever starts this with an older one
+if sys.version_info < (3, 11):  # noqa: UP036 - for callers with an older Python
     sys.stderr.write(
         f"tasks.py: Python 3.11 or newer is needed, this is {sys.version.split()[0]}: name one, "
         "as in `python3.11 tasks.py run` or `make run PYTHON=python3.11`\n"

@@ -44,7 +44,7 @@ class FoundPassage:
 
 @dataclass
 class Library:
-    """The documents in the service, asked by somebody who may read all of them."""
+    """The documents in the service, searched as a caller who may read all of them."""
 
     service: DemoService
     reader: Person

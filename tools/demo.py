@@ -60,7 +60,7 @@ def _curl(service: DemoService, person: Person) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answered:
-    """What somebody gets as the answer to a question, and the files that it cites."""
+    """The answer to a question, and the files that it cites."""
 
     person: Person
     question: Question

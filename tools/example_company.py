@@ -13,7 +13,7 @@ _ABOUT = frozenset({"file", "title", "labels"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Person:
-    """Somebody who works there."""
+    """An employee."""
 
     name: str
     email: str
@@ -24,7 +24,9 @@ class Person:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """What somebody asks, the file that answers it, and words of the answer; no file: no answer."""
+    """A question of an employee, the file that answers it, and words of the answer; no file: no
+    answer.
+    """
 
     text: str
     file: str | None

@@ -139,7 +139,7 @@ async def take_notes(service: Running, world: World) -> None:
 
 
 async def load_and_kill(service: Running, world: World, number: int) -> None:
-    """Let everybody ask, and kill the service at a random moment."""
+    """Let all clients ask, and kill the service at a random moment."""
     world.is_time.clear()
     world.turns_to_go = world.rng.randint(1, MOST_TURNS)
     async with asyncio.TaskGroup() as tasks:

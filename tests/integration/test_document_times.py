@@ -39,7 +39,7 @@ def test_p_value_tells_times_apart() -> None:
 
 
 def forbid(tx: Transaction) -> None:
-    """Documents of somebody else that fit the search better than anything else."""
+    """Documents of another person that match the search better than anything else."""
     for number in range(FORBIDDEN):
         plant_document(
             tx,

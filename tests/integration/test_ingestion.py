@@ -1,4 +1,4 @@
-"""The queue of documents: none is lost, whoever works on it, and each is worked on once."""
+"""The queue of documents: none is lost, in any process, and each is processed once."""
 
 import asyncio
 from collections.abc import AsyncIterator

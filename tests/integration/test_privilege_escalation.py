@@ -209,7 +209,7 @@ class Company(RuleBasedStateMachine):
         self.act(caller, user, self.staff.people.erase(caller, user.id))
 
     def act(self, caller: Principal, user: User, work: Awaitable[object]) -> None:
-        """Whoever may act on a person could take their place: that must gain nothing."""
+        """A caller who may act on a person could take their place, which must gain nothing."""
         rights, held = self.world.rights(user), self.held_now(caller)
         is_visible = is_in_reach(self.as_of_now(caller), user)
         if self.attempt(caller, work):

@@ -1,4 +1,4 @@
-"""A service with everybody who occurs in docs/access.md, and the calls that they make."""
+"""A service with all callers of docs/access.md, and the calls that they make."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Mapping

@@ -47,7 +47,7 @@ STAFF: Mapping[str, Sequence[Member]] = {
 
 
 async def hire(service: Service) -> None:
-    """Create everybody."""
+    """Create all callers."""
     await service.add_admin()
     for member in (one for members in STAFF.values() for one in members):
         if member.email != ADMIN_EMAIL:
@@ -55,7 +55,7 @@ async def hire(service: Service) -> None:
 
 
 async def signed_in_staff(service: Service, *, but: str = "") -> dict[str, list[Headers]]:
-    """The headers of everybody except the callers of the kind `but`."""
+    """The headers of all callers except those of the kind `but`."""
     await _require_a_new_password(service)
     return {
         caller: [KEY | await service.bearer(member.email) for member in members]

@@ -108,7 +108,7 @@ class Asked:
 class Proxy:
     """A proxy on loopback that opens tunnels and forwards plain requests.
 
-    `status` refuses everybody; `user` ("name:password") refuses who does not send it. `names` are
+    `status` refuses all clients; `user` ("name:password") refuses those that do not send it. `names` are
     the names that only the proxy can resolve, all of them this machine.
     """
 

@@ -34,7 +34,7 @@ class Paper:
 
 @dataclass
 class World:
-    """Everybody and everything, in the order in which it was made."""
+    """All people and objects, in the order of their creation."""
 
     people: dict[str, Worker] = field(default_factory=dict)
     papers: list[Paper] = field(default_factory=list)

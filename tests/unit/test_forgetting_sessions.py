@@ -20,7 +20,7 @@ LATER = START + timedelta(days=1)
 
 
 def extract(request: ModelRequest) -> Answer:
-    """Learns of the allergy from whoever states it, and forgets it when asked to."""
+    """Learns of the allergy from any message that states it, and forgets it when asked to."""
     said = json.loads(request.messages[0].text.split("\n")[1])["messages"]
     text = " ".join(each["text"] for each in said)
     if "forget" in text:

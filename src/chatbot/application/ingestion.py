@@ -1,7 +1,7 @@
 """Extracts the text of uploaded documents, splits it into passages and indexes them.
 
-The queue is in the store. A job is held by a lease that its process renews, so that a job whose
-process has died is taken by any other one; none is lost.
+The queue is in the store. A job is held by a lease that its process renews, so that another process
+takes over the job of a process that has died, and none is lost.
 """
 
 import asyncio
@@ -39,13 +39,13 @@ from chatbot.domain.transaction import Transaction
 logger = logging.getLogger("chatbot.ingestion")
 
 LOOKS_EVERY_S = 5.0
-"""How often a process looks for jobs of others; its own uploads wake it at once."""
+"""How often a process checks for jobs of other processes; its own uploads wake it immediately."""
 _GIVEN_UP = "The file could not be read after several attempts."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Content:
-    """What was made of a file."""
+    """The result of processing a file."""
 
     extracted: Extracted
     passages: Sequence[StoredPassage]
@@ -54,10 +54,10 @@ class _Content:
 
 
 class Ingestion:
-    """Works on the queue of documents.
+    """Processes the queue of documents.
 
     Args:
-        workers: how many documents all processes together work on at the same time.
+        workers: how many documents all processes together process at the same time.
         vectors: embeds passages, if there is an embedding model.
     """
 
@@ -81,15 +81,15 @@ class Ingestion:
         self._woken = asyncio.Event()
 
     def start(self) -> None:
-        """Begin to work on the queue, until `aclose`."""
+        """Start processing the queue, until `aclose`."""
         self._tasks = [asyncio.create_task(self._work()) for _ in range(self._workers)]
 
     def wake(self) -> None:
-        """Look at the queue now."""
+        """Check the queue now."""
         self._woken.set()
 
     async def aclose(self) -> None:
-        """Stop, and close the extractor. What is unfinished goes back into the queue."""
+        """Stop, and close the extractor. Unfinished jobs go back into the queue."""
         for task in self._tasks:
             task.cancel()
         if self._tasks:
@@ -98,12 +98,12 @@ class Ingestion:
         await self._extractor.aclose()
 
     async def run_until_empty(self) -> None:
-        """Work until no job is left that can be taken, for commands."""
+        """Work until no job can be taken any more, for commands."""
         while await self.work_once():
             pass
 
     async def work_once(self) -> bool:
-        """Do one job; False if there is none, or others work on as many as may be worked on."""
+        """Do one job; False if there is none, or the maximum is already being processed."""
         taken = await self._take()
         if taken is None:
             return False
@@ -144,7 +144,7 @@ class Ingestion:
     async def _give_back_taken(
         self, beginning: "asyncio.Future[tuple[DocumentJob, Document | None] | None]"
     ) -> None:
-        """Give back a job that was taken as this was stopped."""
+        """Release a job that was taken while stopping."""
         with suppress(ChatbotError):
             taken = await beginning
             if taken is not None:
@@ -212,13 +212,15 @@ class Ingestion:
             return await self._extractor.extract(path, version.media_type, version.name)
 
     async def _write(self, path: Path, document: Document) -> None:
-        """Write the newest version into a file; one that was removed meanwhile is an empty file."""
+        """Write the newest version into a file, which is empty if the version was removed in the
+        meantime.
+        """
         with path.open("wb") as file:
             async for part in parts_of(self._storage, document.id, document.newest.number):
                 await asyncio.to_thread(file.write, part)
 
     def _finish(self, job: DocumentJob, content: _Content, tx: Transaction) -> Document | None:
-        """Let the version answer, unless the job or the document was lost meanwhile."""
+        """Make the version the live one, unless the job or the document was lost in the meantime."""
         tx.documents.lock()
         document, published = tx.documents.get(job.document_id), None
         if not tx.documents.is_held(job):
@@ -238,7 +240,7 @@ class Ingestion:
         return published
 
     def _fail(self, job: DocumentJob, reason: str, tx: Transaction) -> None:
-        """Keep the row with the reason, and nothing else of the version."""
+        """Keep only the record with the reason, and nothing else of the version."""
         tx.documents.lock()
         document = tx.documents.get(job.document_id)
         if not tx.documents.is_held(job):

@@ -1,7 +1,7 @@
 """From text to terms: words are folded, stop words dropped, and the others reduced to their stems.
 
-A term is a 64-bit key, the digest of a stem. Change `VERSION` with anything that changes the terms of a
-text: what was indexed by another version has to be indexed again.
+A term is a 64-bit key, the digest of a stem. Change `VERSION` whenever the terms of a text change:
+text indexed by another version must be indexed again.
 """
 
 import hashlib
@@ -16,7 +16,7 @@ VERSION = 1
 _WORD = re.compile(r"\w+")
 _MAX_WORD_CHARS = 40
 _DECIDING_WORDS = 400
-"""So many words decide on the language of a text."""
+"""The number of words that decide the language of a text."""
 _REMEMBERED = 16_384
 _KEY_BYTES = 8
 

@@ -1,4 +1,4 @@
-"""What is kept decoded between searches, the most recently used up to a number of bytes."""
+"""A cache of decoded data between searches, which keeps the most recently used up to a size."""
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
@@ -38,7 +38,10 @@ class LruCache(Generic[Kept]):
             return found
 
     def put(self, key: Hashable, value: Kept) -> None:
-        """Keep a value. The least recently used ones go, and so does one that is too big."""
+        """Keep a value.
+
+        Evicts the least recently used ones, and does not keep one that is too large.
+        """
         with self._lock:
             if (old := self._values.pop(key, None)) is not None:
                 self.size -= old.size
@@ -76,8 +79,9 @@ class VectorCache:
 class IndexCache:
     """Shared by all transactions and threads of a process.
 
-    A key names content for good: ids of stored segments with their removed passages, or the rows of
-    a tail. So nothing in it is ever out of date, and what one caller reads depends on nobody else.
+    A key always names the same content: ids of stored segments with their removed passages, or the
+    rows of a tail. So no entry is ever outdated, and the results of one caller never depend on
+    another.
     """
 
     def __init__(self, segment_bytes: int = 128 * 2**20, statistics_bytes: int = 8 * 2**20) -> None:
@@ -86,14 +90,14 @@ class IndexCache:
         self.vectors = VectorCache()
 
     def clear(self) -> None:
-        """Forget all of it, and the texts that were analysed last."""
+        """Clear the cache, including the most recently analysed texts."""
         self.segments.clear()
         self.statistics.clear()
         self.vectors.clear()
         record_of.cache_clear()
 
     def stored(self, head: SegmentHead) -> Segment | None:
-        """Returns a stored segment if it is decoded, with its removed passages of now."""
+        """Returns a stored segment if it is decoded, with its currently removed passages."""
         found = self.segments.get(head.id)
         if found is not None and found.dead != head.dead:
             self.segments.put(head.id, found := found.without(head.dead))

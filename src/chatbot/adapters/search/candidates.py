@@ -1,4 +1,4 @@
-"""The passages that fit best by their own words, exactly, without a walk through all postings.
+"""The exact best matching passages by their own words, without scanning all postings.
 
 Rarest words come first. As soon as a passage without the words seen so far can no longer be among the
 best, the other words are only looked up for the passages that still can.
@@ -14,12 +14,12 @@ from chatbot.adapters.search.statistics import Place
 from chatbot.adapters.search.weighting import Formula, Word
 
 _TIE = 1e-9
-"""Scores that are less apart are equal."""
+"""Scores that differ by less are equal."""
 _DIGITS = 9
 _WALKED = 500
-"""Fewer postings are walked through without asking whether that is necessary."""
+"""Up to this number, postings are scanned without checking whether that is necessary."""
 _LOOKUP_COST = 6
-"""A look-up costs as much as walking through so many postings."""
+"""A look-up costs as much as scanning this many postings."""
 
 Scores = dict[Place, float]
 

@@ -1,4 +1,4 @@
-"""What the texts of the best passages add to their scores: exact forms of words, and pairs of them."""
+"""Raises the scores of the best passages by their texts: exact forms of words, and pairs of words."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence

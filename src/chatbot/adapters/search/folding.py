@@ -1,6 +1,7 @@
-"""How the segments of an access class are kept few: which parts become one, and how they are replaced.
+"""Merges the segments of an access class, so that there are few: which parts are merged, and how
+they are replaced.
 
-A plan is made and carried out in two short transactions. What takes long is between them.
+A plan is made and carried out in two short transactions, with the slow work between them.
 """
 
 from collections import defaultdict
@@ -15,17 +16,17 @@ from chatbot.adapters.search.segments import Segment
 from chatbot.domain.search import Scope, owner_of
 
 LONGEST_TAIL = 64
-"""The most passages that a tail has without becoming a segment."""
+"""The maximum number of passages in a tail before it becomes a segment."""
 FAN = 4
-"""So many segments of one size class become one; sizes of a class are less than this factor apart."""
+"""This many segments of one size class are merged; sizes of a class differ by less than this factor."""
 _MOST_DEAD = 4
-"""A segment is written anew once a quarter of its passages is removed."""
+"""A segment is rewritten once a quarter of its passages is removed."""
 _DEAD_BYTES = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """What becomes one segment: rows of the tail, and segments."""
+    """The parts of one new segment: rows of the tail, and segments."""
 
     rows: tuple[TailRow, ...] = ()
     heads: tuple[SegmentHead, ...] = ()
@@ -36,7 +37,7 @@ class Part:
 
     @property
     def is_due(self) -> bool:
-        """Whether it is anything else than one segment that may stay as it is."""
+        """Whether it is more than a single segment that need not be rewritten."""
         return bool(self.rows) or len(self.heads) != 1 or has_many_dead(self.heads[0])
 
 
@@ -74,7 +75,7 @@ def live_count(head: SegmentHead) -> int:
 
 
 def has_many_dead(head: SegmentHead) -> bool:
-    """Whether a segment is to be written anew; one of a person's messages, as soon as any is gone."""
+    """Whether a segment must be rewritten; one of a person's messages, as soon as any is removed."""
     if head.dead and owner_of(head.scope) is not None:
         return True
     return len(head.dead) // _DEAD_BYTES * _MOST_DEAD >= head.count
@@ -92,7 +93,7 @@ def due_parts(heads: Sequence[SegmentHead], rows: Sequence[TailRow]) -> Sequence
 
 
 def all_in_few(heads: Sequence[SegmentHead], rows: Sequence[TailRow]) -> Sequence[Part]:
-    """Returns everything as parts that are as big as they may be."""
+    """Returns everything in parts of the maximum size."""
     parts: list[Part] = []
     if rows:
         parts.append(Part(rows=tuple(sorted(rows)[:MAX_PASSAGES])))

@@ -10,7 +10,7 @@ from importlib.resources import files
 import snowballstemmer
 
 DEFAULT = "en"
-"""The language of a text without any stop word, such as a name or a part number."""
+"""The default language of a text without any stop word, such as a name or a part number."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

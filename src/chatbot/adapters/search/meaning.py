@@ -1,4 +1,4 @@
-"""What the meaning of the question adds to the scores of passages, by vectors.
+"""Raises the scores of passages by their similarity in meaning to the question, using vectors.
 
 The candidates by words and the passages that are closest by the signs of their vectors are compared by
 the exact cosine. What is added is how far a cosine is above the mean of these candidates, in standard
@@ -18,7 +18,7 @@ from chatbot.adapters.search.vectors import Quantised
 from chatbot.adapters.search.weighting import Weights
 
 _LEAST = 1e-9
-"""A smaller deviation comes from rounding."""
+"""Smaller deviations come from rounding."""
 _SHRUNK_BY = 20
 """The mean of few vectors is drawn to 0, as by so many more that have nothing in common with the question."""
 

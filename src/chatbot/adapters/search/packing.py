@@ -14,12 +14,12 @@ from typing import Literal
 from chatbot.domain.errors import StorageUnavailable
 
 MAX_PASSAGES = 60_000
-"""A segment may have so many: their numbers have two bytes."""
+"""The maximum number in a segment, because numbers have two bytes."""
 _MAGIC = 0x31584843
 """`CHX1`"""
 _HEADER = struct.Struct("=IIIIIIII")
 _BYTES_OF_A_NAME = 60
-"""What a name takes in memory beside its letters."""
+"""The memory that a name takes besides its letters."""
 
 Numbers = Sequence[int]
 
@@ -33,10 +33,10 @@ class DamagedIndex(StorageUnavailable):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Columns:
-    """What a segment is made of.
+    """The contents of a segment.
 
-    Terms are sorted; `offsets` say where the postings of each begin in `passages` and `counts`.
-    Passages are sorted by parent and number; `starts` say where those of each parent begin.
+    Terms are sorted; `offsets` is where the postings of each begin in `passages` and `counts`.
+    Passages are sorted by parent and number; `starts` is where those of each parent begin.
     """
 
     version: int

@@ -1,4 +1,4 @@
-"""How well a whole session or document fits a question."""
+"""Scores how well a whole session or document matches a question."""
 
 from collections.abc import Iterable, Iterator, Sequence
 

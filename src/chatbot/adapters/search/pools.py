@@ -15,9 +15,9 @@ Group = tuple[SegmentHead, ...]
 _SMALL = 512
 """Segments of fewer passages are grouped."""
 _FEW = 16
-"""So many small segments are left as they are."""
+"""Up to this number, small segments are not grouped."""
 _PASSAGES = 1024
-"""About the size of a group: one changed member makes no more than that anew."""
+"""The approximate size of a group, and so the cost of rebuilding it after a change."""
 
 
 def grouped(heads: Sequence[SegmentHead]) -> Sequence[Group]:

@@ -1,4 +1,4 @@
-"""Analysing the passages of a parent; many of them in a process of its own, at low priority.
+"""Analyses the passages of a parent; if there are many, in a separate process at low priority.
 
 A thread would keep the threads of the service waiting: a document of 500 pages takes a second.
 """

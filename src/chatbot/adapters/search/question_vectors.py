@@ -1,4 +1,6 @@
-"""The vectors of questions: each is made once, within a time limit, and a search never fails for it."""
+"""The vectors of questions: each is computed once, within a time limit, and a search never fails
+because of it.
+"""
 
 import asyncio
 import hashlib
@@ -13,7 +15,7 @@ from chatbot.domain.search import Vector, has_direction
 _REMEMBERED = 64
 """A turn searches messages and documents for the same question, and a follow-up for the one before."""
 _PAUSE_S = 10.0
-"""Without an answer, words alone are searched for so long, so that not every question waits for it."""
+"""After a failure, only words are searched for this long, so that not every question waits for it."""
 _NO_ANSWER = (ModelTimeout, ModelUnavailable, TimeoutError)
 _LOGGED_EACH_S = 60.0
 _log = logging.getLogger("chatbot.search")

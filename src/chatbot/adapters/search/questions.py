@@ -1,4 +1,4 @@
-"""What a question asks for: its words with their terms, and whom it asks about."""
+"""Analyses a question: its words with their terms, and the speakers that it asks about."""
 
 import re
 import tomllib
@@ -12,7 +12,7 @@ from chatbot.adapters.search.languages import language_of, languages
 from chatbot.adapters.search.records import BY_ASSISTANT, BY_USER
 
 _MOST_WORDS = 200
-"""So many words of a long question count."""
+"""The maximum number of words of a question that are used."""
 
 Terms = tuple[int, ...]
 

@@ -1,4 +1,4 @@
-"""Ranks the passages of some segments for a question, and says what each score is made of."""
+"""Ranks the passages of some segments for a question, and explains each score."""
 
 import heapq
 import math

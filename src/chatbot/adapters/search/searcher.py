@@ -44,7 +44,7 @@ class _Asked(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _View(Snapshot):
-    """What one search may read."""
+    """The data that one search may read."""
 
     words: StoredSnapshot
     vectors: VectorSnapshot | None
@@ -173,7 +173,7 @@ class Searcher(Search):
     async def _found(
         self, view: _View, asked: _Asked, result_of: Callable[[_Found], _Result]
     ) -> _Result | None:
-        """Returns the result of what was found, all in one thread if every vector is in the cache."""
+        """Returns the result, computed in one thread if every vector is in the cache."""
         vector = await self._vector_of(asked.query, view)
 
         def search() -> tuple[_Found | None, _Result | None, Sequence[Scope]]:

@@ -1,4 +1,4 @@
-"""Segments of the index, decoded: what a term, a passage or a parent has in one."""
+"""Decoded segments of the index: the data of terms, passages and parents."""
 
 from array import array
 from bisect import bisect_left, bisect_right
@@ -12,7 +12,7 @@ from chatbot.adapters.search.packing import Columns, unpacked_columns
 
 
 class Postings(NamedTuple):
-    """In which passages a term is, and how often, by the number of the passage."""
+    """The postings of a term: passages and counts, by the number of the passage."""
 
     passages: Sequence[int]
     counts: Sequence[int]

@@ -51,7 +51,7 @@ class StoredSnapshot(Snapshot):
         return not self._groups and not self._tails
 
     def opened(self) -> Opened:
-        """Decode what is not decoded yet. It takes too long for the event loop."""
+        """Decode the remaining data, which takes too long for the event loop."""
         segments = [found or self._decoded(group) for group, found in self._groups.items()]
         if self._tails:
             segments += self._tail(segments)
@@ -79,7 +79,7 @@ class StoredSnapshot(Snapshot):
 
     @cached_property
     def _key(self) -> tuple[object, ...]:
-        """What names the content for good."""
+        """The permanent key of the content."""
         return (*map(key_of, self._groups), self._rows)
 
     def _decoded(self, group: Group) -> Segment:

@@ -1,4 +1,4 @@
-"""What some segments add up to: the numbers that weights are computed from, and from nothing else."""
+"""The statistics of some segments, which are the only input of the weights."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence

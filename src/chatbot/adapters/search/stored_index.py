@@ -26,7 +26,7 @@ from chatbot.domain.ports.search import Prepared, SearchIndex
 from chatbot.domain.search import Embedded, Passage, Scope, owner_of
 
 SEGMENT_AT_ONCE = 64
-"""So many passages of one parent do not go through the tail."""
+"""From this number on, passages of one parent do not go through the tail."""
 _REWRITTEN_AT_ONCE = 4096
 """Rewriting a segment takes 15 ms for a thousand passages, in the transaction that removes some."""
 _log = logging.getLogger("chatbot.search")
@@ -52,7 +52,7 @@ def prepared(parent: str, passages: Sequence[Passage]) -> PreparedPassages:
 
 
 class StoredIndex(SearchIndex):
-    """The index of one transaction. What it decodes stays in the cache, which transactions share."""
+    """The index of one transaction. Decoded data stays in the cache, which transactions share."""
 
     def __init__(self, rows: IndexRows, cache: IndexCache) -> None:
         self._rows = rows
@@ -102,7 +102,7 @@ class StoredIndex(SearchIndex):
     def _drop_passages(self, head: SegmentHead, segment: Segment, removed: Sequence[int]) -> None:
         """Mark passages as removed; those of a person leave the bytes of the segment, too.
 
-        A big segment of a person is written anew after their next search: see `folding`.
+        A large segment of a person is rewritten after their next search: see `folding`.
         """
         dead = {*numbers_of(head.dead), *removed}
         left = head.count - len(dead)
@@ -184,7 +184,7 @@ class StoredIndex(SearchIndex):
             self.replace(plan, plan.built())
 
     def plan(self, scope: Scope, *, is_whole: bool = False) -> Plan | None:
-        """Return what is to be folded, with its data; None if there is nothing."""
+        """Return the parts to merge, with their data; None if there are none."""
         rows = [row for _, row in self._rows.tails([scope])]
         heads = self._rows.heads([scope])
         parts = all_in_few(heads, rows) if is_whole else due_parts(heads, rows)
@@ -213,7 +213,7 @@ class StoredIndex(SearchIndex):
         )
 
     def _drop(self, scope: Scope, part: Part) -> None:
-        """Drop what a new segment replaces.
+        """Remove the parts that a new segment replaces.
 
         Rows are dropped by the last number of each parent that was seen: a message that is added
         meanwhile, without a lock, has a higher one.

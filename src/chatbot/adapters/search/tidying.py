@@ -16,7 +16,7 @@ from chatbot.domain.transaction import Transaction
 _log = logging.getLogger("chatbot.search")
 
 _AT_ONCE = 128
-"""So many access classes are folded in one transaction."""
+"""How many access classes are folded in one transaction."""
 
 
 class Tidier:
@@ -44,7 +44,7 @@ class Tidier:
             await asyncio.wait({self._task})
 
     async def aclose(self) -> None:
-        """End after the current batch: what is left is found again by a later search."""
+        """Stop after the current batch. Later searches find the rest again."""
         self._closing = True
         await self.idle()
 
@@ -83,7 +83,7 @@ def own_index(index: SearchIndex) -> StoredIndex:
     """Returns the index as one of this adapter.
 
     Raises:
-        TypeError: it is another one, which only its own engine knows how to search.
+        TypeError: it belongs to another adapter.
     """
     if not isinstance(index, StoredIndex):
         raise TypeError(f"Not an index of this adapter: {type(index).__name__}")

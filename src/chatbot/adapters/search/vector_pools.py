@@ -17,7 +17,7 @@ from chatbot.adapters.search.vectors import code_bytes, plane_bytes
 PassageKey = tuple[str, int]
 """The parent and the number of a passage."""
 _BYTES_OF_A_VECTOR = 90
-"""What a vector takes in memory beside its signs."""
+"""The memory that a vector takes besides its signs."""
 _BYTES_OF_A_CHUNK = 300
 _log = logging.getLogger("chatbot.search")
 
@@ -74,7 +74,7 @@ class Found(NamedTuple):
 
 
 class Distances(NamedTuple):
-    """The closest passages by signs, and how alike all passages are to the question on average."""
+    """The closest passages by signs, and the mean similarity of all passages to the question."""
 
     closest: Sequence[PassageKey]
     mean_cosine: float

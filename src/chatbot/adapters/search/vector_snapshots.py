@@ -42,7 +42,7 @@ class _Vectors:
 
     @property
     def _key(self) -> tuple[int, ...]:
-        """What names the content for good."""
+        """The permanent key of the content."""
         return tuple(head.id for head in self._heads)
 
     def _decoded(self, number: int) -> Chunk:
@@ -65,7 +65,7 @@ class VectorSnapshot:
         return not self._vectors
 
     def read(self, rows: VectorRows) -> bool:
-        """Read what is not decoded yet; returns whether all of it still exists."""
+        """Read the remaining data; returns whether all of it still exists."""
         unknown = [head for each in self._vectors.values() for head in each.unknown]
         scopes, ids = {head.scope for head in unknown}, [head.id for head in unknown]
         found = {row.id: row for row in rows.vector_signs(scopes, ids)}

@@ -1,4 +1,4 @@
-"""How much a word of a question weighs in a passage: BM25, with the numbers of each kind of search."""
+"""Weights the words of a question in a passage: BM25, with the parameters of each kind of search."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,7 +16,7 @@ class Weights:
     k1: float = 0.9
     b: float = 0.9
     near: tuple[float, ...] = ()
-    """What a word counts in the passages next to it, by distance."""
+    """The share of a word's weight in neighbouring passages, by distance."""
     parent: float = 0.0
     parent_k1: float = 1.2
     parent_b: float = 0.7
@@ -69,7 +69,7 @@ class Word:
     surface: str
     idf: float
     most: float
-    """More than it can weigh in any passage."""
+    """An upper bound of its weight in any passage."""
     postings: Mapping[int, Postings]
 
     @property

@@ -1,4 +1,4 @@
-"""What a word counts in a passage by the passages next to it: an answer rarely repeats the question."""
+"""Lets a word count in the passages next to its own, because an answer rarely repeats the question."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cache

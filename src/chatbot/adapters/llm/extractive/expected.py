@@ -29,7 +29,7 @@ def expected_in(text: str, question: Question) -> float | None:
 
 
 def _person(text: str, question: Question) -> float | None:
-    """A name, or the role of somebody, which is not in the question itself."""
+    """A name, or the role of a person, that is not in the question itself."""
     if any(not set(words_in(name)) <= question.words.keys() for name in _NAME.findall(text)):
         return _FULL
     others = [word for word in words_in(text) if word not in question.words]

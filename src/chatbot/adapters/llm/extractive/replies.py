@@ -58,7 +58,7 @@ def reply(talk: Conversation, *, notice: bool = True) -> str:
     memory = _merged(memory, new)
     asked = _asked(talk.prompt)
     if asked and (not text or (asked not in _ONLY_IF_NOTHING_ELSE and is_question(talk.prompt))):
-        answer = _told if asked == "told" else _answer
+        answer = _reported if asked == "told" else _answer
         text = "\n\n".join(filter(None, [text, answer(asked, known, memory, talk)]))
     if not text:
         text = _other(talk, known, memory, earlier)
@@ -182,7 +182,7 @@ def _from_documents(talk: Conversation, known: Language) -> str:
     return "\n".join(each.line for each in found.quotes)
 
 
-def _told(_: str, known: Language, memory: Update, talk: Conversation) -> str:
+def _reported(_: str, known: Language, memory: Update, talk: Conversation) -> str:
     """What the person has said about something, in this conversation or in others."""
     keyed = _labelled({**memory.profile, **memory.preferences}, known)
     texts = [*memory.facts, *memory.todos, *keyed]
