@@ -16,8 +16,9 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from chatbot.domain.search import messages_scope
 from conversation import PATIENCE_S
-from index_contents import assert_index_is_true
+from index_contents import assert_index_is_true, with_vectors
 from index_writer import OWNERS, write_until_killed
 from storage_worker import storage_at
 
@@ -92,7 +93,9 @@ async def check(url: str) -> None:
         await until_disconnected(url)
     async with storage_at(url) as storage:
         sizes = [len(await assert_index_is_true(storage, owner)) for owner in OWNERS]
+        vectors = [len(await with_vectors(storage, messages_scope(owner))) for owner in OWNERS]
     assert sum(sizes) > KILLS
+    assert sum(vectors) > KILLS
 
 
 async def until_disconnected(url: str) -> None:

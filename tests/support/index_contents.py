@@ -15,6 +15,7 @@ from chatbot.domain.ports.session_log import SessionLog
 from chatbot.domain.ports.storage import Storage
 from chatbot.domain.search import Scope, messages_scope, passages_of
 from chatbot.domain.transaction import Transaction
+from vectors_of_texts import MODEL
 
 ALL = MessageRange(limit=10**6)
 
@@ -74,12 +75,23 @@ async def indexed_of(storage: Storage, owner: Owner) -> list[Indexed]:
 
 
 async def assert_index_is_true(storage: Storage, owner: Owner) -> list[Indexed]:
-    """The index of an owner equals one built afresh; returns what it has."""
+    """The index of an owner equals one built afresh, and only its passages have vectors.
+
+    Returns what it has.
+    """
 
     def both(tx: Transaction) -> tuple[dict[str, Iterable[Message]], Snapshot]:
         snapshot = tx.index.snapshot([messages_scope(owner)])
         return stored(tx.sessions, owner), snapshot
 
     messages, snapshot = await storage.transact(both)
-    assert contents(snapshot) == afresh(messages)
-    return contents(snapshot)
+    found = contents(snapshot)
+    assert found == afresh(messages)
+    assert await with_vectors(storage, messages_scope(owner)) <= {(p.parent, p.seq) for p in found}
+    return found
+
+
+async def with_vectors(storage: Storage, scope: Scope) -> set[tuple[str, int]]:
+    """The passages that have a vector."""
+    found = await storage.transact(lambda tx: tx.index.vectors_of(scope, MODEL))
+    return {(parent, seq) for parent, numbers in found.items() for seq in numbers}

@@ -9,13 +9,22 @@ from functools import partial
 from multiprocessing.connection import Connection
 
 from chatbot.adapters.search.searcher import Searcher
-from chatbot.domain.chat import MessageRole, Question, Session, SessionId, TurnId
+from chatbot.domain.chat import (
+    MessageRange,
+    MessageRole,
+    Question,
+    Session,
+    SessionId,
+    TurnId,
+)
 from chatbot.domain.errors import NotFound, SessionBusy
 from chatbot.domain.identity import Owner
 from chatbot.domain.ports.storage import Storage
+from chatbot.domain.search import messages_scope, passages_of
 from chatbot.domain.transaction import Transaction
 from samples import new_message
 from storage_worker import storage_at
+from vectors_of_texts import embedded
 
 OWNERS = tuple(Owner(kind="user", id=letter * 32) for letter in "ab")
 WORDS = ["kites", "sheds", "holidays", "salaries", "vacaciones", "empleados", "number", "forms"]
@@ -64,8 +73,10 @@ async def _change(
 ) -> None:
     with suppress(SessionBusy, NotFound):
         kind = chance.random()
-        if kind < 0.8:
+        if kind < 0.6:
             await _take_turn(storage, owner, session_id, chance)
+        elif kind < 0.8:
+            await _embed(storage, owner, session_id)
         else:
             await storage.transact(partial(_remove, owner, session_id, kind))
 
@@ -88,6 +99,16 @@ async def _take_turn(
     context = await storage.store_question(question)
     answer = new_message(context.lease, MessageRole.ASSISTANT, text(), ts=question.ts)
     await storage.store_answer(context.lease, answer)
+
+
+async def _embed(storage: Storage, owner: Owner, session_id: SessionId) -> None:
+    """Add vectors of all messages, which may be gone by then."""
+    everything = MessageRange(limit=10**4)
+    found = await storage.transact(lambda tx: tx.sessions.read(owner, session_id, everything))
+    await asyncio.sleep(0.01)
+    vectors = embedded(passages_of(found))
+    scope = messages_scope(owner)
+    await storage.transact(lambda tx: tx.index.put_vectors(scope, session_id, vectors))
 
 
 def _remove(owner: Owner, session_id: SessionId, kind: float, tx: Transaction) -> None:
