@@ -11,7 +11,8 @@ Key = tuple[str, int]
 
 def rounded(vector: Vector) -> list[int]:
     """The vector with whole numbers, the greatest of which is 127."""
-    return [round(number / max(map(abs, vector)) * 127) for number in vector]
+    scale = 127 / max(map(abs, vector))
+    return [round(number * scale) for number in vector]
 
 
 def cosine(one: Sequence[int], two: Sequence[int]) -> float:

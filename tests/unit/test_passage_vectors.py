@@ -13,7 +13,7 @@ from chatbot.domain.errors import (
     ModelUnavailable,
     PromptRefused,
 )
-from chatbot.domain.search import Passage, Vector
+from chatbot.domain.search import Passage, Vector, rounded
 from embedding_calls import FakeEmbedder
 from meaning import vector_of
 
@@ -53,7 +53,7 @@ async def test_passages_are_embedded_with_the_headings_above_them() -> None:
     assert embedded.model == embedder.model
     said = ["Rules > Leave\nHolidays are paid.", "Dogs are welcome."]
     assert embedder.texts == said
-    assert embedded.vectors == {3: vector_of(said[0]), 5: vector_of(said[1])}
+    assert embedded.vectors == {3: rounded(vector_of(said[0])), 5: rounded(vector_of(said[1]))}
 
 
 async def test_a_call_has_a_bounded_number_of_texts_and_characters() -> None:
@@ -83,7 +83,7 @@ async def test_texts_that_the_model_refuses_are_left_out(
     found = await PassageVectors(embedder).of_texts(texts(64))
     assert [n for n, each in enumerate(found) if each is None] == sorted(bad)
     assert [each for n, each in enumerate(found) if n not in bad] == [
-        vector_of(text) for n, text in enumerate(texts(64)) if n not in bad
+        rounded(vector_of(text)) for n, text in enumerate(texts(64)) if n not in bad
     ]
 
 
@@ -143,7 +143,7 @@ async def test_a_busy_provider_is_waited_for_within_a_limit() -> None:
     busy = ModelUnavailable(status=429, retry_after_s=7)
     refusing(embedder, busy, lambda _: len(waits) < 2)
     patient = PassageVectors(embedder, patience_s=20, sleep=sleep)
-    assert await patient.of_texts(["x"]) == [vector_of("x")]
+    assert await patient.of_texts(["x"]) == [rounded(vector_of("x"))]
     assert waits == [7, 7]
     waits.clear()
     refusing(embedder, ModelUnavailable(), lambda _: True)

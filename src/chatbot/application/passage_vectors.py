@@ -13,7 +13,7 @@ from chatbot.domain.errors import (
     cause_of,
 )
 from chatbot.domain.ports.embedder import Embedder
-from chatbot.domain.search import Embedded, Passage, Vector
+from chatbot.domain.search import Embedded, Passage, Vector, rounded
 
 logger = logging.getLogger("chatbot.search")
 
@@ -121,13 +121,19 @@ class PassageVectors:
         waited_s, pause_s = 0.0, _FIRST_PAUSE_S
         while True:
             try:
-                return await self._embedder.embed(texts)
+                found = await self._embedder.embed(texts)
+                return await asyncio.to_thread(_all_rounded, found)
             except ModelUnavailable as error:
                 wait_s = max(pause_s, error.retry_after_s or 0.0)
                 if _is_failing(error) or waited_s + wait_s > self._patience_s:
                     raise
                 await self._sleep(wait_s)
                 waited_s, pause_s = waited_s + wait_s, pause_s * 2
+
+
+def _all_rounded(vectors: Sequence[Vector]) -> Sequence[Vector]:
+    """Rounding takes too long for the event loop, and for a transaction."""
+    return [rounded(each) for each in vectors]
 
 
 def text_of(passage: Passage) -> str:

@@ -1,8 +1,11 @@
 """Passages, their access classes, and explanations of search hits."""
 
 import math
+from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import repeat
+from operator import mul
 from typing import NewType
 
 from chatbot.domain.chat import Message, MessageRole
@@ -15,6 +18,8 @@ Vector = Sequence[float]
 """The vector of a text: texts with a similar meaning have similar directions."""
 
 _MESSAGES = "messages "
+_SHORTEST = 1e-300
+"""A vector that is shorter is taken for zero."""
 
 
 def messages_scope(owner: Owner) -> Scope:
@@ -73,8 +78,24 @@ class Embedded:
 
 def has_direction(vector: Vector) -> bool:
     """Returns whether a vector can be compared with others."""
-    length = math.hypot(*vector)
-    return 0.0 < length < math.inf
+    return _SHORTEST < math.hypot(*vector) < math.inf
+
+
+def rounded(vector: Vector) -> "array[int]":
+    """Returns a vector as whole numbers of one byte, the greatest of which is 127 or -127.
+
+    This is all that an index keeps of it. It takes some tenths of a millisecond, and none for a
+    vector that is rounded.
+
+    Raises:
+        ValueError: it has no direction.
+    """
+    if isinstance(vector, array) and vector.typecode == "b":
+        return vector
+    if not has_direction(vector):
+        raise ValueError("A vector has finite numbers, not all of them zero.")
+    scale = 127 / max(map(abs, vector))
+    return array("b", map(round, map(mul, vector, repeat(scale))))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,6 @@ from collections import OrderedDict
 from chatbot.adapters.search.vectors import Quantised
 from chatbot.domain.errors import ModelFailure, ModelTimeout, ModelUnavailable, cause_of
 from chatbot.domain.ports.embedder import Embedder
-from chatbot.domain.search import Vector, has_direction
 
 _REMEMBERED = 64
 """A turn searches messages and documents for the same question, and a follow-up for the one before."""
@@ -57,7 +56,7 @@ class QuestionVectors:
         try:
             async with asyncio.timeout(self._timeout_s):
                 (vector,) = await self._embedder.embed([question])
-            return _quantised(vector)
+            return Quantised.of(vector)
         except (ModelFailure, TimeoutError, ValueError) as error:
             self._made.pop(key, None)
             self._note(error)
@@ -74,9 +73,3 @@ class QuestionVectors:
                 self.model,
                 cause_of(error),
             )
-
-
-def _quantised(vector: Vector) -> Quantised:
-    if not has_direction(vector):
-        raise ValueError("A vector without a direction cannot be compared.")
-    return Quantised.of(vector)

@@ -1,19 +1,18 @@
 """Vectors as the index has them: one byte for each number, and exact integers from then on.
 
-What is stored and compared is the same on every store and machine. A vector is scaled so that its
-greatest number is 127, and rounded. The bits of these numbers are kept by their place: all signs, then all
-units, all twos and so on. So the signs of two vectors are compared at once, and their product takes 64 steps
+What is stored and compared is the same on every store and machine. The bits of the rounded numbers are
+kept by their place: all signs, then all units, all twos and so on. So the signs of two vectors are compared at once, and their product takes 64 steps
 for any number of dimensions.
 """
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import mul
 from typing import Self
 
-from chatbot.domain.search import Vector
+from chatbot.domain.search import Vector, rounded
 
-_GREATEST = 127
 _WEIGHTS = (-128, 1, 2, 4, 8, 16, 32, 64)
 """What a bit of each plane counts; the first plane has the signs."""
 _PAIRS = [(x, y, a * b) for x, a in enumerate(_WEIGHTS) for y, b in enumerate(_WEIGHTS)]
@@ -36,13 +35,12 @@ class Quantised:
 
     @classmethod
     def of(cls, vector: Vector) -> Self:
-        greatest = max(map(abs, vector))
-        numbers = [round(number / greatest * _GREATEST) for number in vector]
-        text = bytes(number & 0xFF for number in numbers)
+        numbers = rounded(vector)
+        text = numbers.tobytes()
         return cls(
-            dimension=len(vector),
+            dimension=len(numbers),
             planes=[int(text.translate(digits), 2) for digits in _AS_DIGITS],
-            square=sum(number * number for number in numbers),
+            square=sum(map(mul, numbers, numbers)),
         )
 
     @classmethod
