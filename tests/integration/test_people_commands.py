@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -81,6 +82,21 @@ def test_last_administrator_who_lost_the_password_learns_how_to_set_one(staffed:
     assert (code, out) == (1, "")
     assert err.endswith("create another one first. Or set a password without --one-time.\n")
     assert staffed("user", "password", ANA, "--password-stdin", text=f"{OTHER_PASSWORD}\n")[0] == 0
+
+
+@pytest.mark.parametrize("answer", ["n\n", "\n", ""])
+def test_user_stays_if_the_confirmation_is_declined_or_does_not_come(
+    staffed: Run, monkeypatch: pytest.MonkeyPatch, answer: str
+) -> None:
+    terminal = SimpleNamespace(stdin=SimpleNamespace(isatty=lambda: True))
+    monkeypatch.setattr("chatbot.entrypoints.commands.users.sys", terminal)
+    code, out, err = staffed("user", "delete", LUIS, text=answer)
+    assert code == 1
+    assert out.startswith(f"Erase {LUIS} and all conversations of this user?")
+    assert err == "chatbot: Aborted.\n"
+    assert LUIS in listed(staffed)
+    assert staffed("user", "delete", LUIS, text="y\n")[0] == 0
+    assert LUIS not in listed(staffed)
 
 
 def test_password_is_changed_and_a_bad_one_is_refused_with_the_reason(staffed: Run) -> None:

@@ -58,13 +58,13 @@ BackupPath = Annotated[Path, typer.Argument(metavar="FILE", help="Backup file.")
 
 def main(arguments: list[str] | None = None) -> None:
     """Run a command. Exit codes: 0 done, 1 refused or failed, 2 wrong usage or settings."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # characters that the console lacks must not raise
-            stream.reconfigure(errors="replace")
+    _tolerate_any_console()
     try:
         sys.exit(app(arguments, standalone_mode=False))
     except TyperException as error:
         _fail(f"{_usage_error(error)} (see --help)", 2)
+    except typer.Abort:  # a confirmation was declined, or the input ended
+        _fail("Aborted.", 1)
     except SettingsError as error:
         _fail(str(error), 2)
     except ModelFailure as error:
@@ -79,6 +79,13 @@ def main(arguments: list[str] | None = None) -> None:
         _fail(f"cannot read the input or a file: {why}", 1)
     except OSError as error:
         _fail(f"{error.filename or 'input or output'}: {error.strerror}", 1)
+
+
+def _tolerate_any_console() -> None:
+    """Replace characters that the console lacks, instead of raising."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
 
 
 def _usage_error(error: TyperException) -> str:
