@@ -160,6 +160,7 @@ def work_on_everything(statements: SqlSession) -> None:
     repository.read(ANA, own.id, MessageRange(limit=20, before=9, after=0))
     repository.read(ANA, own.id, MessageRange(limit=20, after=9))
     repository.read(ANA, own.id, MessageRange(after=0, limit=20, oldest=True))
+    repository.with_next(ANA, [(own.id, 9), (own.id, 12)])
     for version in range(2):
         repository.memory(ANA, own.id)
         assert repository.put_memory(ANA, own.id, Memory(version=version), epoch=0)

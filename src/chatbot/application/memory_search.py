@@ -7,8 +7,7 @@ from enum import StrEnum
 from itertools import chain, zip_longest
 
 from chatbot.domain.authorization import require
-from chatbot.domain.chat import Message, MessageRange, SessionId
-from chatbot.domain.errors import NotFound
+from chatbot.domain.chat import Message, SessionId
 from chatbot.domain.identity import Owner, Principal
 from chatbot.domain.permissions import Permission
 from chatbot.domain.person_memory import Item, ItemState, PersonMemory
@@ -122,12 +121,6 @@ def texts_of(
     tx: Transaction, owner: Owner, hits: Sequence[Hit]
 ) -> Mapping[tuple[str, int], Message]:
     """Return the messages that were found, without those that have been deleted since."""
-    found: dict[tuple[str, int], Message] = {}
-    for hit in hits:
-        selected = MessageRange(limit=1, after=hit.seq - 1, before=hit.seq + 1)
-        try:
-            messages = tx.sessions.read(owner, SessionId(hit.parent), selected)
-        except NotFound:
-            continue
-        found |= {(hit.parent, message.seq): message for message in messages}
-    return found
+    keys = [(SessionId(hit.parent), hit.seq) for hit in hits]
+    stored = tx.sessions.with_next(owner, keys)
+    return {(str(key[0]), key[1]): found[0] for key, found in stored.items()}

@@ -1,12 +1,10 @@
 """Reads the texts of search hits for a turn, except those that may no longer be recalled."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from itertools import islice
 
 from chatbot.application.relevance import excerpt
-from chatbot.domain.chat import InterruptReason, Message, MessageRange, MessageRole, SessionId
+from chatbot.domain.chat import InterruptReason, Message, MessageRole, SessionId
 from chatbot.domain.documents import Document, DocumentId, is_readable, search_atoms_of
-from chatbot.domain.errors import NotFound
 from chatbot.domain.identity import Principal
 from chatbot.domain.person_memory import PersonMemory
 from chatbot.domain.recall import PastMessage, RecalledPassage
@@ -78,14 +76,19 @@ def messages_of(
     Leaves out forgotten and refused messages, interrupted answers, and answers that used an item
     forgotten since or that cite what the caller may no longer read.
     """
-    hidden = person.hidden_messages
-    found = (
-        (SessionId(hit.parent), message)
-        for hit in hits
-        if (SessionId(hit.parent), hit.seq) not in hidden
-        and (message := _message(tx, principal, hit)) is not None
-        and person.allows_recall(message)
-    )
+    keys = [(SessionId(hit.parent), hit.seq) for hit in hits]
+    known = [key for key in keys if key not in person.hidden_messages]
+    found = list[tuple[SessionId, Message]]()
+    for first in range(0, len(known), most):
+        stored = tx.sessions.with_next(principal.owner, known[first : first + most])
+        shown = (key for key in known[first : first + most] if key in stored)
+        found += [
+            (key[0], stored[key][0])
+            for key in shown
+            if _is_shown(tx, principal, stored[key]) and person.allows_recall(stored[key][0])
+        ]
+        if len(found) >= most:
+            break
     return [
         PastMessage(
             session_id=session_id,
@@ -95,22 +98,14 @@ def messages_of(
             ts=message.ts,
             rank=rank,
         )
-        for rank, (session_id, message) in enumerate(islice(found, most), start=1)
+        for rank, (session_id, message) in enumerate(found[:most], start=1)
     ]
 
 
-def _message(tx: Transaction, principal: Principal, hit: Hit) -> Message | None:
-    selected = MessageRange(limit=2, after=hit.seq - 1, oldest=True)
-    try:
-        found = tx.sessions.read(principal.owner, SessionId(hit.parent), selected)
-    except NotFound:
-        return None
-    if not found or found[0].seq != hit.seq:
-        return None
+def _is_shown(tx: Transaction, principal: Principal, found: Sequence[Message]) -> bool:
+    """Whether a message may be recalled. `found` has the next one, too, if there is one."""
     message = found[0]
     if message.role is MessageRole.USER:
-        is_refused = found[-1].reason is InterruptReason.REFUSED
-        return None if is_refused else message
+        return found[-1].reason is not InterruptReason.REFUSED
     cited = {each.document_id for each in message.citations}
-    is_shown = message.is_answer and cited <= readable_documents(tx, principal, cited).keys()
-    return message if is_shown else None
+    return message.is_answer and cited <= readable_documents(tx, principal, cited).keys()

@@ -336,6 +336,24 @@ class TestMessages:
         with pytest.raises(NotFound):
             sessions.load(ANA, session_id(2))
 
+    def test_messages_of_several_sessions_are_read_with_the_next_ones(
+        self, sessions: SessionLog
+    ) -> None:
+        for number in (1, 2):
+            lease = held(sessions, number)
+            say(sessions, lease, 4)
+            sessions.release(lease)
+        stranger = held(sessions, 3, Owner(kind="user", id="stranger"))
+        say(sessions, stranger, 4)
+        one, two, other = session_id(1), session_id(2), session_id(3)
+        keys = [(one, 2), (two, 4), (two, 5), (two, 0), (other, 1), (SessionId("f" * 32), 1)]
+        found = sessions.with_next(ANA, keys)
+        seqs = {key: [message.seq for message in messages] for key, messages in found.items()}
+        assert seqs == {(one, 2): [2, 3], (two, 4): [4]}
+        every = sessions.read(ANA, one, MessageRange(limit=9))
+        assert list(found[one, 2]) == list(every[1:3])
+        assert sessions.with_next(ANA, []) == {}
+
     def test_new_session_has_no_messages(self, sessions: SessionLog) -> None:
         sessions.create(new_session())
         assert list(sessions.read(ANA, session_id(1), MessageRange(limit=9))) == []

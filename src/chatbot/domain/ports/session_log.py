@@ -5,7 +5,7 @@ are the same `NotFound`.
 """
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Protocol
@@ -23,9 +23,12 @@ from chatbot.domain.chat import (
     TurnContext,
     TurnId,
 )
+from chatbot.domain.errors import NotFound
 from chatbot.domain.identity import Owner
 from chatbot.domain.memory import Memory
 
+MessageKey = tuple[SessionId, int]
+"""A session and the number of one of its messages."""
 Select = Callable[[Session, Memory], MessageRange]
 
 
@@ -116,6 +119,24 @@ class SessionLog(Protocol):
         The cost does not grow with the number of messages before them, nor, if the oldest are
         selected, with those before `after`.
         """
+
+    def with_next(
+        self, owner: Owner, keys: Collection[MessageKey]
+    ) -> Mapping[MessageKey, Sequence[Message]]:
+        """Return those of the owner's messages that exist, each followed by the next one, if any.
+
+        Raises nothing for sessions that do not exist.
+        """
+        found: dict[MessageKey, Sequence[Message]] = {}
+        for session_id, seq in keys:
+            selected = MessageRange(limit=2, after=seq - 1, oldest=True)
+            try:
+                messages = self.read(owner, session_id, selected)
+            except NotFound:
+                continue
+            if messages and messages[0].seq == seq:
+                found[session_id, seq] = messages
+        return found
 
     @abstractmethod
     def memory(self, owner: Owner, session_id: SessionId) -> Memory:

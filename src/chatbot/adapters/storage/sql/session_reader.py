@@ -1,6 +1,6 @@
 """Reading sessions, their messages and memory. Every WHERE clause contains the owner."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import islice
 
 from chatbot.adapters.storage.json_values import Damaged
@@ -21,6 +21,7 @@ from chatbot.adapters.storage.sql.session_statements import (
     NEWEST,
     NEXT_PAGE,
     NEXT_TITLES,
+    OF_SEVERAL,
     OLDEST,
     OWNERS,
     OWNERS_OF,
@@ -38,6 +39,7 @@ from chatbot.domain.chat import (
 from chatbot.domain.errors import NotFound
 from chatbot.domain.identity import Owner
 from chatbot.domain.memory import Memory
+from chatbot.domain.ports.session_log import MessageKey
 from chatbot.domain.session_fields import caseless
 
 
@@ -102,6 +104,20 @@ class SqlSessionReader:
         if not found:
             self._require(owner, session_id)
         return found if selected.oldest else found[::-1]
+
+    def with_next(
+        self, owner: Owner, keys: Collection[MessageKey]
+    ) -> Mapping[MessageKey, Sequence[Message]]:
+        """Read all of them by one statement."""
+        wanted = {(session_id, seq + n) for session_id, seq in keys for n in (0, 1)}
+        values = {"o": owner_key(owner), "keys": sorted(wanted)}
+        try:
+            rows = self._sql.rows(OF_SEVERAL, values) if wanted else ()
+            found = {(SessionId(row.session_id), row.seq): message_of(row) for row in rows}
+        except ValueError as error:
+            raise Damaged("message: a value is not valid") from error
+        both = {key: (key, (key[0], key[1] + 1)) for key in keys if key in found}
+        return {key: [found[each] for each in two if each in found] for key, two in both.items()}
 
     def memory(self, owner: Owner, session_id: SessionId) -> Memory:
         row = self._sql.row(MEMORY, key_values(owner, session_id))

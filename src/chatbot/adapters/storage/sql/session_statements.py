@@ -3,7 +3,7 @@
 Made once: SQLAlchemy then finds each compiled form in its cache at the first look.
 """
 
-from sqlalchemy import and_, bindparam, delete, func, insert, or_, select, update
+from sqlalchemy import and_, bindparam, delete, func, insert, or_, select, tuple_, update
 
 from chatbot.adapters.storage.sql.rows import owner_key
 from chatbot.adapters.storage.sql.tables import memories, messages, sessions, unix_now
@@ -48,6 +48,10 @@ BETWEEN = (
 )
 NEWEST = BETWEEN.order_by(messages.c.seq.desc())
 OLDEST = BETWEEN.order_by(messages.c.seq)
+OF_SEVERAL = select(messages).where(
+    messages.c.owner == bindparam("o"),
+    tuple_(messages.c.session_id, messages.c.seq).in_(bindparam("keys", expanding=True)),
+)
 MEMORY = select(memories.c.content).select_from(sessions).outerjoin(memories).where(IS_IT)
 APPEND = (
     update(sessions)
