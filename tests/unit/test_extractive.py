@@ -100,7 +100,10 @@ def test_the_first_greeting_says_that_it_is_not_a_language_model() -> None:
 
 def test_embedded_model_greets_by_name_and_explains_itself_only_once() -> None:
     reply = chatted("hola", "Buenas", memory={"profile": {"name": "Ana"}})
-    assert reply == "Hola, Ana. Cuéntame algo de ti, o dime qué tienes que hacer, y lo recordaré."
+    assert (
+        reply
+        == "Hola, Ana. Pregúntame algo, o cuéntame algo de ti o qué tienes que hacer, y lo recordaré."
+    )
 
 
 @pytest.mark.parametrize(
@@ -159,15 +162,15 @@ def test_embedded_model_admits_what_it_does_not_know(prompt: str, expected: str)
         ("como siempre, genial", "Vale, Ana."),
         (
             "escríbeme un poema",
-            "Eso no puedo hacerlo sin un modelo de lenguaje: solo recuerdo lo que me cuentas.",
+            "Eso no puedo hacerlo sin un modelo de lenguaje: solo cito documentos y recuerdo lo que me cuentas.",
         ),
         (
             "can you explain VAT?",
-            "I can't do that without a language model: I only remember what you tell me.",
+            "I can't do that without a language model: I only quote documents and remember what you tell me.",
         ),
         (
             "hows it going",
-            "Hello, Ana. Tell me about yourself, or what you have to do, and I'll remember it.",
+            "Hello, Ana. Ask me something, or tell me about yourself or what you have to do, and I'll remember it.",
         ),
         ("gracias", "De nada, Ana."),
         ("thanks!", "You're welcome, Ana."),

@@ -109,9 +109,9 @@ def test_what_was_told_in_spanish_is_found_in_items_first() -> None:
 def test_a_passage_is_quoted_only_if_it_is_clearly_the_best() -> None:
     one = Passage(n=1, title="Vans", text="The red van carries fruit on a Monday to Lyon.")
     two = Passage(n=2, title="Nights", text="Nuts and coal: the red van carries them by night.")
-    unclear = found_answer("What does the red van carry?", "", [one, two])
+    unclear = found_answer("What does the red van carry?", (), [one, two])
     assert (unclear.quotes, unclear.undecided) == ((), ["Vans", "Nights"])
-    clear = found_answer("What does the red van carry to Lyon?", "", [one, two])
+    clear = found_answer("What does the red van carry to Lyon?", (), [one, two])
     assert [each.n for each in clear.quotes] == [1]
 
 
@@ -203,5 +203,5 @@ def test_an_amount_is_found_in_its_range(amount: str, expected: str) -> None:
 def test_large_passages_and_questions_cost_little(prompt: str, text: str) -> None:
     many = [Passage(n=n, text=text) for n in range(1, 9)]
     began = time.thread_time()
-    found_answer(prompt, "", many)
+    found_answer(prompt, (), many)
     assert time.thread_time() - began < 1  # measured: under 0.1 s

@@ -1,19 +1,21 @@
 """What a question asks for: its words, what each counts, and which kind of answer it expects."""
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cache
 
 from chatbot.adapters.llm.extractive.stems import one_word, stem_of, table, words_in
 from chatbot.adapters.llm.extractive.versions import years_in
 from chatbot.domain.text import fold
 
-_FEW_WORDS, _MOST_WORDS = 3, 40
+_MOST_WORDS, _MOST_EARLIER = 40, 3
 _OF_PREVIOUS, _FOCUS, _LIGHT = 0.5, 1.5, 0.3
 """What a word counts that stands in the question before only; that names what is asked for, as in
 `which insurer`; that fits any question, such as `take`.
 """
+_FEW_WORDS = 2
+"""A question with a pronoun and so many main words may go on with the one before."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,10 +33,16 @@ class Question:
     is_choice: bool
     asks: frozenset[str]
     years: frozenset[str]
+    is_follow_up: bool = False
 
     @property
     def main_words(self) -> tuple[str, ...]:
-        """The words of the prompt that are not light."""
+        """The words that are not light."""
+        return tuple(word for word, share in self.words.items() if share > _LIGHT)
+
+    @property
+    def new_words(self) -> tuple[str, ...]:
+        """The main words of the prompt itself."""
         return tuple(word for word in self.own if self.words[word] > _LIGHT)
 
     @property
@@ -47,20 +55,53 @@ class Question:
         return {word: stem_of(language, word) for word in self.words}
 
 
-def question_of(prompt: str, previous: str) -> Question:
-    """Return the question of a prompt; one with few words goes on with the `previous` one."""
+def questions_of(prompt: str, earlier: Sequence[str] = ()) -> Sequence[Question]:
+    """Return the ways to read a prompt: by itself, or as going on with the `earlier` ones, newest first.
+
+    `And for managers?` and `Why?` only go on; `When is it frozen?` and `Which colours?` may do so.
+    """
+    alone = _alone(prompt)
+    if not earlier:
+        return [alone]
+    together = _going_on(alone, earlier)
+    points_back = _pattern("pronoun").search(alone.text) is not None and "IT" not in alone.own
+    count = len(alone.new_words)
+    if _pattern("opener").match(alone.text) or count <= points_back:
+        return [together]
+    if count > _FEW_WORDS - (not points_back):
+        return [alone]
+    return [together, alone] if points_back else [alone, together]
+
+
+def _going_on(question: Question, earlier: Sequence[str]) -> Question:
+    """The question with the words of the one before, and what that asks for."""
+    before = questions_of(earlier[0], earlier[1:_MOST_EARLIER])[-1]
+    is_other_number = any(word.isdigit() for word in question.own)
+    kept: dict[str, float] = {
+        word: _OF_PREVIOUS * share
+        for word, share in before.words.items()
+        if not (word.isdigit() and (is_other_number or word in before.years))
+    }
+    return replace(
+        question,
+        words={**kept, **question.words},
+        counted=question.counted or before.counted,
+        is_choice=question.is_choice or before.is_choice,
+        asks=question.asks | before.asks,
+        years=question.years or before.years,
+        is_follow_up=True,
+    )
+
+
+def _alone(prompt: str) -> Question:
     plain = fold(one_word(prompt))
     meant = {*words_in(_pattern("formula").sub(" ", plain))}
-    own = [word for word in dict.fromkeys(words_in(prompt)) if word in meant or word.isupper()][
-        :_MOST_WORDS
-    ]
+    own = [word for word in dict.fromkeys(words_in(prompt)) if word in meant or word.isupper()]
+    del own[_MOST_WORDS:]
     focus = {found[1] for found in _pattern("focus").finditer(plain)}
-    words = {word: _share(word, focus) for word in own}
-    if len(words) < _FEW_WORDS:
-        words = dict.fromkeys(words_in(previous)[:_MOST_WORDS], _OF_PREVIOUS) | words
     return Question(
         text=plain,
-        words=words,
+        words={word: _share(word, focus) for word in own},
         own=tuple(own),
         counted=counted[1] if (counted := _pattern("counted").search(plain)) else "",
         is_choice=not focus.isdisjoint(own),

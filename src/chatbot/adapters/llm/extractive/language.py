@@ -23,7 +23,7 @@ Take = Literal[
     "everything",
 ]  # fmt: skip
 PatternName = Literal[
-    "opener", "time", "inner_time", "request", "question", "tag", "doubt", "foreign",
+    "opener", "time", "inner_time", "request", "question", "lookup", "tag", "doubt", "foreign",
     "boundary", "correction", "aside", "self_correction", "courtesy", "article", "role_end",
     "not_role", "job", "not_name", "not_name_shape", "title", "apposition", "department", "to_you",
     "next_task", "length", "format",

@@ -14,11 +14,14 @@ from chatbot.adapters.llm.extractive.excerpts import Excerpt, excerpts_of
 from chatbot.adapters.llm.extractive.expected import expected_in, is_number
 from chatbot.adapters.llm.extractive.stems import language_in, likeness, stems_in, words_in
 from chatbot.adapters.llm.extractive.versions import are_versions, years_in
+from chatbot.domain.extraction import HEADING_SEPARATOR
 from chatbot.domain.text import fold
 
 _MOST_EXCERPTS, _MOST_AMOUNTS = 400, 3
-_NEAR, _HEADING, _AFTER_QUESTION = 0.35, 0.6, 0.8
-"""What a word counts that stands beside a sentence, above it, or in the question before it."""
+_NEAR, _HEADING, _WHOLE_HEADING, _AFTER_QUESTION = 0.35, 0.6, 0.85, 0.8
+"""What a word counts that stands beside a sentence, above it, in a heading of several words that are
+all in the question, or in the question before it.
+"""
 _SUBJECT, _COUNTED, _PAIR, _IN_RANGE = 0.8, 0.5, 0.25, 2.0
 """What is added, in mean weights of a word: the sentence begins with what is asked for; it says how many;
 two words of the question stand together here, too; an amount of the question lies in a range.
@@ -97,7 +100,7 @@ class Matching:
         self._weights = self._word_weights()
         self._total = sum(self._weights.values())
         self._mean = self._total / max(1, len(self._weights))
-        self._amounts = [*islice(amounts_in(question.text), _MOST_AMOUNTS)]
+        self.amounts = [*islice(amounts_in(question.text), _MOST_AMOUNTS)]
 
     def words_found(self, n: int, text: str) -> Found:
         """Return the words of the question that are in a text in the language of a passage."""
@@ -121,11 +124,17 @@ class Matching:
         stems = [stems_in(language, each.text) for each in excerpts]
         own = [self._found(passage.n, each) for each in stems]
         above = self.words_found(passage.n, passage.above)
+        section = passage.heading.rpartition(HEADING_SEPARATOR)[2]
         for at, excerpt in enumerate(excerpts):
             if not excerpt.is_quotable:
                 continue
             heading = self.words_found(passage.n, excerpt.heading)
             parts = [(1.0, own[at]), (_HEADING, heading), (_HEADING, above)]
+            parts += [
+                (_WHOLE_HEADING, self.words_found(passage.n, each))
+                for each in (excerpt.heading, section)
+                if " " in each and self.is_asked_for(passage.n, each)
+            ]
             parts += [(_NEAR, own[near]) for near in _neighbours(excerpts, at)]
             if at and excerpts[at - 1].text.endswith("?"):
                 parts.append((_AFTER_QUESTION, own[at - 1]))
@@ -164,7 +173,7 @@ class Matching:
     def _scored(self, each: Candidate, place: int) -> Scored:
         covered = sum(self._weights[word] * share for word, share in each.found.items())
         text = fold(each.excerpt.text)
-        if any(is_in_range(amount, text) for amount in self._amounts):
+        if any(is_in_range(amount, text) for amount in self.amounts):
             covered += _IN_RANGE * self._mean
         expected = expected_in(each.excerpt.text, self.question)
         bonus = (expected or 0.0) + _COUNTED * self._is_counted(each) + _PAIR * self._pairs(each)

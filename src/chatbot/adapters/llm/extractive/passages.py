@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from chatbot.adapters.llm.extractive.asked import question_of
+from chatbot.adapters.llm.extractive.asked import Question, questions_of
 from chatbot.adapters.llm.extractive.matching import Candidate, Matching, Passage, Scored
 from chatbot.adapters.llm.extractive.quoting import Quoted, quoted
 from chatbot.adapters.llm.extractive.stems import words_in
@@ -18,8 +18,10 @@ that answer them. bench/data/unseen_questions.toml had no part in it.
 """
 _FOUND = 0.6
 """How well a word is found that counts: in the sentence, or above it."""
-_CLEARLY, _BY_SUBJECT = 1.15, 1.08
-"""How much better than others the best sentence is, or if only that begins with what is asked for."""
+_CLEARLY, _BY_SUBJECT, _BY_ONE_WORD = 1.15, 1.08, 1.6
+"""How much better than others the best sentence is; if only that begins with what is asked for; and for a
+question with one main word, which any document may have.
+"""
 _ALIKE, _AS_GOOD = 0.6, 0.9
 """Which share of their words two sentences have in common, and how good the second one is."""
 _NEWER, _OLDER = 0.4, 0.6
@@ -34,21 +36,41 @@ class FoundAnswer:
     undecided: Sequence[str] = ()
 
 
-def found_answer(prompt: str, previous: str, passages: Sequence[Passage]) -> FoundAnswer:
+def found_answer(prompt: str, earlier: Sequence[str], passages: Sequence[Passage]) -> FoundAnswer:
     """Return the sentence that answers, if it covers enough of the question and is clearly the best.
 
     What another version of the document says is returned, too, unless the question says which one it
-    means. `previous` is the question before: its words count half where the prompt has few of its own.
+    means. `earlier` are the person's messages before, the newest first, which a follow-up goes on with.
     """
-    question = question_of(prompt, previous)
+    found = FoundAnswer()
+    for question in questions_of(prompt, earlier):
+        found = _answer(Matching(question, passages))
+        if found.quotes:
+            break
+    return found
+
+
+def titles_about(prompt: str, passages: Sequence[Passage]) -> Sequence[str]:
+    """Return the titles of the documents that have all main words of a prompt."""
+    question = questions_of(prompt)[0]
     matching = Matching(question, passages)
+    wanted = set(question.main_words)
+    found = (
+        each.title
+        for each in passages
+        if wanted <= matching.words_found(each.n, f"{each.above} {each.text}").keys()
+    )
+    return [title for title in dict.fromkeys(found) if title and wanted]
+
+
+def _answer(matching: Matching) -> FoundAnswer:
     scored = matching.scored()
     if not scored:
         return FoundAnswer()
     best = max(scored, key=lambda each: each.score)
     if not _is_enough(best, matching):
         return FoundAnswer()
-    chosen, rival = _chosen(best, scored)
+    chosen, rival = _chosen(best, scored, matching.question)
     if rival:
         titles = dict.fromkeys(each.candidate.passage.title for each in (best, rival))
         return FoundAnswer(undecided=[title for title in titles if title])
@@ -57,16 +79,31 @@ def found_answer(prompt: str, previous: str, passages: Sequence[Passage]) -> Fou
 
 
 def _is_enough(best: Scored, matching: Matching) -> bool:
-    own = matching.question.main_words
-    found = [word for word in own if best.candidate.found.get(word, 0.0) >= _FOUND]
-    if all(word.isdigit() for word in found):
+    question, found = matching.question, best.candidate.found
+    main = [word for word in question.main_words if found.get(word, 0.0) >= _FOUND]
+    if all(word.isdigit() for word in main):
         return False
-    count = len(found) + best.is_subject
-    return best.covered >= _NEEDED[min(count, max(_NEEDED))]
+    if question.is_follow_up and not _has_all_new(best, matching):
+        return False
+    return best.covered >= _NEEDED[min(len(main) + best.is_subject, max(_NEEDED))]
 
 
-def _chosen(best: Scored, scored: Sequence[Scored]) -> tuple[Sequence[Scored], Scored | None]:
+def _has_all_new(best: Scored, matching: Matching) -> bool:
+    """Whether all words of a follow-up are found: those of the question before say too little."""
+    question = matching.question
+    decided = (
+        question.years if not matching.amounts else frozenset(filter(str.isdigit, question.own))
+    )
+    return (bool(question.own) or not question.asks.isdisjoint({"now", "past"})) and all(
+        word in best.candidate.found or word in decided for word in question.own
+    )
+
+
+def _chosen(
+    best: Scored, scored: Sequence[Scored], question: Question
+) -> tuple[Sequence[Scored], Scored | None]:
     """The best sentence and what contradicts or repeats it; and another that is about as good."""
+    by_one_word = len(question.main_words) == 1
     chosen = {best.candidate.n: best}
     for each in sorted(scored, key=lambda each: -each.score):
         if each.candidate.n in chosen:
@@ -78,11 +115,10 @@ def _chosen(best: Scored, scored: Sequence[Scored]) -> tuple[Sequence[Scored], S
             least = _NEWER if _year(each) > _year(best) else _OLDER
             if not each.is_other_year and each.score >= least * best.score:
                 chosen[each.candidate.n] = each
-        elif (
-            each.score * (_BY_SUBJECT if best.is_subject > each.is_subject else _CLEARLY)
-            > best.score
-        ):
-            return [], each
+        else:
+            by_subject = _BY_SUBJECT if best.is_subject > each.is_subject else _CLEARLY
+            if each.score * (_BY_ONE_WORD if by_one_word else by_subject) > best.score:
+                return [], each
     return [*chosen.values()], None
 
 

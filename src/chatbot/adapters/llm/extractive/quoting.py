@@ -108,6 +108,8 @@ def _asked_cells(candidate: Candidate, matching: Matching) -> Sequence[tuple[str
     values = [_main(candidate, matching, value) for _, value in cells]
     in_values = frozenset[str]().union(*values)
     names = [_main(candidate, matching, name) - in_values for name, _ in cells]
+    if question.is_follow_up and any(not name.isdisjoint(question.own) for name in names):
+        names = [name & set(question.own) for name in names]
     is_named = [bool(name) and not any(name < other for other in names) for name in names]
     if "person" in question.asks:
         is_named = [

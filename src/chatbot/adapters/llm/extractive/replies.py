@@ -1,25 +1,25 @@
 """Composes the answers of `local/extractive`."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from chatbot.adapters.llm.extractive.document_replies import mentions_reply, quoted_reply
 from chatbot.adapters.llm.extractive.language import CODES, Code, Language, language
 from chatbot.adapters.llm.extractive.learning import Learned, items, learned, stems
 from chatbot.adapters.llm.extractive.matching import Passage
-from chatbot.adapters.llm.extractive.passages import found_answer
 from chatbot.adapters.llm.extractive.statements import (
     is_question,
     languages_of,
     plain_sentences,
     stated,
 )
-from chatbot.adapters.llm.extractive.summary import sentences
+from chatbot.adapters.llm.extractive.summary import relevant, sentences
 from chatbot.adapters.llm.extractive.wording import wording
 from chatbot.domain.memory import Update
 from chatbot.domain.text import detect_language, fold
 
 _EARLIER_CHARS = 1500
-_BEST_SENTENCES = 3
+_REPEATED_CHARS = 200
 _ANY_MESSAGE = frozenset(
     {"hello", "identity", "thanks", "bye", "laugh", "task", "forget", "done", "note"}
 )
@@ -58,7 +58,7 @@ def reply(talk: Conversation, *, notice: bool = True) -> str:
     memory = _merged(memory, new)
     asked = _asked(talk.prompt)
     if asked and (not text or (asked not in _ONLY_IF_NOTHING_ELSE and is_question(talk.prompt))):
-        answer = _reported if asked == "told" else _answer
+        answer = _ANSWERS.get(asked, _answer)
         text = "\n\n".join(filter(None, [text, answer(asked, known, memory, talk)]))
     if not text:
         text = _other(talk, known, memory, earlier)
@@ -144,7 +144,8 @@ def _answer(asked: str, known: Language, memory: Update, talk: Conversation) -> 
             return phrases["found"].format(items=_listed(found))
     unknown = phrases.get(f"no_{asked}")
     phrase = unknown or phrases.get(f"to_{asked}") or phrases["nothing"]
-    return (unknown and _from_documents(talk, known)) or phrase.format(name=_name(memory))
+    may_be_found = unknown or asked == "task"
+    return (may_be_found and _from_documents(talk, known)) or phrase.format(name=_name(memory))
 
 
 def _beyond_items(summary: str) -> list[str]:
@@ -156,14 +157,15 @@ def _beyond_items(summary: str) -> list[str]:
 def _other(talk: Conversation, known: Language, memory: Update, earlier: Sequence[str]) -> str:
     """Answer a question with the best matching sentences; acknowledge any other message."""
     documents = _from_documents(talk, known)
-    if not is_question(talk.prompt):
-        return documents or known.phrases["acknowledged"].format(name=_name(memory))
+    if not (is_question(talk.prompt) or _is_lookup(talk.prompt)):
+        others = mentions_reply(talk.prompt, talk.passages or (), known)
+        return documents or others or known.phrases["acknowledged"].format(name=_name(memory))
     keyed = _labelled({**memory.profile, **memory.preferences}, known)
-    best = _relevant(talk.prompt, [*memory.facts, *memory.todos, *keyed])
+    best = relevant(talk.prompt, [*memory.facts, *memory.todos, *keyed])
     if documents and not best:
         return documents
-    best = best or _relevant(talk.prompt, [talk.summary, *earlier], but_statements=True)
-    best = best or _relevant(talk.prompt, talk.recalled)
+    best = best or relevant(talk.prompt, [talk.summary, *earlier], but_statements=True)
+    best = best or relevant(talk.prompt, talk.recalled)
     if best:
         found = known.phrases["found"].format(items=_listed(best))
         return "\n\n".join(filter(None, [found, documents]))
@@ -171,15 +173,18 @@ def _other(talk: Conversation, known: Language, memory: Update, earlier: Sequenc
 
 
 def _from_documents(talk: Conversation, known: Language) -> str:
-    """The sentences of documents that answer, with the numbers of their passages."""
-    previous = next(reversed(talk.earlier), "")
-    found = found_answer(talk.prompt, previous, talk.passages or ())
-    if found.undecided:
-        return known.phrases["undecided"].format(items=_listed(found.undecided))
-    if len(found.quotes) > 1:
-        lines = [f"{each.title}: {each.line}" for each in found.quotes]
-        return known.phrases["several"].format(items=_listed(lines))
-    return "\n".join(each.line for each in found.quotes)
+    asks = is_question(talk.prompt) or _is_lookup(talk.prompt)
+    passages = talk.passages or ()
+    return quoted_reply(talk.prompt, talk.earlier[::-1], passages, known, is_question=asks)
+
+
+def _is_lookup(prompt: str) -> bool:
+    """Whether something is to be told or shown."""
+    return any(
+        known["lookup"].search(plain)
+        for known in languages_of(prompt)
+        for plain in plain_sentences(prompt, known)
+    )
 
 
 def _reported(_: str, known: Language, memory: Update, talk: Conversation) -> str:
@@ -187,31 +192,23 @@ def _reported(_: str, known: Language, memory: Update, talk: Conversation) -> st
     keyed = _labelled({**memory.profile, **memory.preferences}, known)
     texts = [*memory.facts, *memory.todos, *keyed]
     wanted = stems(talk.prompt) - stems(known.phrases["telling"])
-    best = _relevant(talk.prompt, texts, wanted) or _relevant(talk.prompt, talk.recalled, wanted)
+    best = relevant(talk.prompt, texts, wanted) or relevant(talk.prompt, talk.recalled, wanted)
     if not best:
         return known.phrases["nothing"]
     return known.phrases["found"].format(items=_listed(best))
 
 
-def _relevant(
-    prompt: str,
-    texts: Sequence[str],
-    wanted: frozenset[str] | None = None,
-    *,
-    but_statements: bool = False,
-) -> list[str]:
-    """At most three sentences that share at least half of the wanted words, the best first.
+def _again(_: str, known: Language, _memory: Update, talk: Conversation) -> str:
+    """The question before."""
+    if not talk.earlier:
+        return known.phrases["no_again"]
+    return known.phrases["again"].format(value=talk.earlier[-1][:_REPEATED_CHARS])
 
-    These are those of the prompt unless given.
 
-    `but_statements` leaves out what users state about themselves: if memory lacks it, it was
-    forgotten.
-    """
-    wanted = stems(prompt) if wanted is None else wanted
-    shared = {each: 2 * len(wanted & stems(each)) for each in sentences(*texts)}
-    best = sorted(shared, key=lambda each: -shared[each])[:_BEST_SENTENCES]
-    enough = [each for each in best if shared[each] >= max(len(wanted), 1)]
-    return [each.rstrip(".") for each in enough if not (but_statements and stated(each))]
+_ANSWERS: Mapping[str, Callable[[str, Language, Update, Conversation], str]] = {
+    "told": _reported,
+    "again": _again,
+}
 
 
 def _merged(memory: Update, new: Learned) -> Update:

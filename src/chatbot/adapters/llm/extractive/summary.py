@@ -1,4 +1,4 @@
-"""A summary without a model: the sentences that matter most, in the order of the conversation."""
+"""Without a model: the sentences of a conversation that matter most, or that answer a question."""
 
 import re
 from collections.abc import Sequence
@@ -14,6 +14,7 @@ from chatbot.adapters.llm.extractive.statements import (
 
 _SENTENCE_WORDS = 40
 _MAX_SENTENCES = 400
+_BEST_SENTENCES = 3
 
 
 def summarized(previous: str, texts: Sequence[str], max_words: int) -> str:
@@ -38,3 +39,24 @@ def sentences(*texts: str) -> list[str]:
     cut = (" ".join(each.split()[:_SENTENCE_WORDS]) for each in own)
     found = (each for each in cut if stems(each) and not (is_question(each) or is_courtesy(each)))
     return list(dict.fromkeys(re.sub(r"[.\s]*$", ".", each, count=1) for each in found))
+
+
+def relevant(
+    prompt: str,
+    texts: Sequence[str],
+    wanted: frozenset[str] | None = None,
+    *,
+    but_statements: bool = False,
+) -> list[str]:
+    """At most three sentences that share at least half of the wanted words, the best first.
+
+    These are those of the prompt unless given.
+
+    `but_statements` leaves out what users state about themselves: if memory lacks it, it was
+    forgotten.
+    """
+    wanted = stems(prompt) if wanted is None else wanted
+    shared = {each: 2 * len(wanted & stems(each)) for each in sentences(*texts)}
+    best = sorted(shared, key=lambda each: -shared[each])[:_BEST_SENTENCES]
+    enough = [each for each in best if shared[each] >= max(len(wanted), 1)]
+    return [each.rstrip(".") for each in enough if not (but_statements and stated(each))]
