@@ -179,7 +179,7 @@ def _from_documents(talk: Conversation, known: Language) -> str:
 
 
 def _is_lookup(prompt: str) -> bool:
-    """Whether something is to be told or shown."""
+    """Whether the prompt asks to tell or show something."""
     return any(
         known["lookup"].search(plain)
         for known in languages_of(prompt)
