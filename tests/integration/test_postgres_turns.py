@@ -4,6 +4,7 @@ import asyncio
 import secrets
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
+from typing import Any
 
 import psycopg
 import pytest
@@ -32,7 +33,7 @@ NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 CONNECTIONS = 4
 
 
-def storage_of(url: str, **options: float) -> SqlStorage:
+def storage_of(url: str, **options: Any) -> SqlStorage:
     database = PostgresDatabase(url, connections=CONNECTIONS, prepared=True)
     return SqlStorage(database, replica="test", **options)
 

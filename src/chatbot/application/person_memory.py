@@ -1,7 +1,6 @@
 """The memory of the caller: lists, corrects, confirms and forgets items."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
 from functools import partial
 
 from chatbot.application.consolidation import Consolidation
@@ -161,7 +160,7 @@ class OwnMemory:
 
     async def put_settings(self, principal: Principal, settings: MemorySettings) -> MemorySettings:
         """Store the settings of the caller."""
-        memory = await self._change(principal, lambda known: replace(known, settings=settings))
+        memory = await self._change(principal, lambda known: known.with_settings(settings))
         return memory.settings
 
     async def _change(self, principal: Principal, change: Change) -> PersonMemory:

@@ -7,6 +7,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Literal
 
+from chatbot.domain.person_memory import MemorySettings
 from chatbot.domain.text import detect_language
 
 Language = Literal["es", "en"]
@@ -16,10 +17,12 @@ DEFAULT_LANGUAGE: Language = "es"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Texts:
-    """The texts in one language: for people the first two, the others for the model."""
+    """The texts in one language: for people the first four, the others for the model."""
 
     name: str
     notice: str
+    memory_on: str
+    memory_off: str
     system: str
     summarize: str
     extract: str
@@ -40,6 +43,12 @@ def language_of(prompts: Iterable[str], *, preferred: Language | None) -> Langua
     """
     found = (detect_language(prompt) for prompt in prompts)
     return preferred or next(filter(None, found), None) or DEFAULT_LANGUAGE
+
+
+def memory_in(language: Language, settings: MemorySettings) -> str:
+    """Return what is kept of a person with these settings, in plain words."""
+    texts = texts_in(language)
+    return texts.memory_on if settings.enabled else texts.memory_off
 
 
 def notice_in(language: Language, own: str | None) -> str | None:

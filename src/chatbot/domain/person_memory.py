@@ -160,6 +160,9 @@ class MemorySettings:
         return self.enabled and self.extract
 
 
+MEMORY_ON = MemorySettings()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PersonMemory:
     """All items of a person. An API client that calls for itself counts as a person.
@@ -168,16 +171,27 @@ class PersonMemory:
     `salt`, generated with the first digest, makes digests of forgotten texts useless elsewhere.
     `forgotten_until` is when the person last had everything forgotten. `is_complete` is False while
     sessions may contain items in the form of earlier versions, which have not been moved yet.
+    `has_chosen`: the settings are the person's own, not the default of the deployment.
     """
 
     owner_key: str
     user_id: str = ""
     salt: str = field(default="", repr=False, metadata=_SPARSE)
     items: tuple[Item, ...] = ()
-    settings: MemorySettings = MemorySettings()
+    settings: MemorySettings = MEMORY_ON
+    has_chosen: bool = field(default=False, metadata=_SPARSE)
     version: int = 0
     forgotten_until: datetime | None = None
     is_complete: bool = False
+
+    def with_settings(self, settings: MemorySettings) -> "PersonMemory":
+        """Return the memory with the settings that the person has chosen."""
+        return replace(self, settings=settings, has_chosen=True)
+
+    def with_default(self, default: MemorySettings) -> "PersonMemory":
+        """Return the memory with these settings, unless the person has chosen their own."""
+        is_own = self.has_chosen or self.settings != MEMORY_ON
+        return self if is_own else replace(self, settings=default)
 
     @property
     def owner(self) -> Owner:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from chatbot.domain.audit import AUDIT, OPERATIONS
+from chatbot.domain.person_memory import MEMORY_ON, MemorySettings
 from chatbot.domain.ports.blobs import Blobs
 from chatbot.domain.ports.counters import Bill, Counters
 from chatbot.domain.ports.journal import Journal, JournalKind
@@ -48,7 +49,7 @@ class Transaction:
     """The repositories of one transaction.
 
     `is_atomic`: an exception undoes all that was written. Otherwise each write is atomic by itself
-    and stays. `on_commit`: called in the committing thread once the writes are durable; not if they
+    and stays. `memory_default`: the settings of people who have not chosen any. `on_commit`: called in the committing thread once the writes are durable; not if they
     were undone.
     """
 
@@ -63,6 +64,7 @@ class Transaction:
         index: SearchIndex,
         is_atomic: bool,
         on_commit: list[Callable[[], None]],
+        memory_default: MemorySettings = MEMORY_ON,
     ) -> None:
         self.is_atomic = is_atomic
         self.on_commit = on_commit
@@ -76,7 +78,7 @@ class Transaction:
         self.documents = Documents(records, blobs)
         self.erasures = Erasures(records)
         self.last_logins = LastLogins(records)
-        self.person_memories = PersonMemories(records, sessions)
+        self.person_memories = PersonMemories(records, sessions, memory_default)
         self.refresh_families = RefreshFamilies(records)
         self.limits = LimitRecords(records)
         self.retention_runs = RetentionRuns(records)

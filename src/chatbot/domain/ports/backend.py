@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from chatbot.domain.person_memory import MEMORY_ON, MemorySettings
 from chatbot.domain.ports.export import ExportTarget
 from chatbot.domain.ports.storage import Storage
 
@@ -39,15 +40,16 @@ class StorageUrl:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StorageOptions:
-    """Options of a running service for backends with connections; others ignore them.
+    """Options of a running service. Those of connections are ignored by backends without any.
 
     The defaults suit commands, and any connection pooler. `replica` names this process among those
-    that share the store.
+    that share the store. `memory_default`: the settings of people who have not chosen any.
     """
 
     connections: int = 1
     prepared_statements: bool = False
     replica: str = ""
+    memory_default: MemorySettings = MEMORY_ON
 
 
 Progress = Callable[[int, int], None]

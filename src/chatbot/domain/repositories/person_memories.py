@@ -9,7 +9,14 @@ from chatbot.domain.identity import Owner
 from chatbot.domain.memory import Memory, StructuredMemory
 from chatbot.domain.memory_tombstones import newly_hidden, without_messages
 from chatbot.domain.memory_views import taken_over
-from chatbot.domain.person_memory import ItemState, PersonMemory, key_of, new_person
+from chatbot.domain.person_memory import (
+    MEMORY_ON,
+    ItemState,
+    MemorySettings,
+    PersonMemory,
+    key_of,
+    new_person,
+)
 from chatbot.domain.ports.records import Kind, Records
 from chatbot.domain.ports.session_log import SessionLog
 
@@ -33,15 +40,21 @@ _NOBODY = ""
 class PersonMemories:
     """The memories of people. Where sessions are written too, they come first: see `change`."""
 
-    def __init__(self, records: Records, sessions: SessionLog) -> None:
-        self._records, self._sessions = records, sessions
+    def __init__(
+        self, records: Records, sessions: SessionLog, default: MemorySettings = MEMORY_ON
+    ) -> None:
+        self._records, self._sessions, self._default = records, sessions, default
 
     def of(self, owner: Owner) -> PersonMemory:
-        """Return the memory of a person.
+        """Return the memory of a person, with the default settings unless they have chosen their own.
 
         The first call for a person who has sessions stores it, with the items of sessions of
         earlier versions. Its version is 0 until it is stored.
         """
+        return self._kept(owner).with_default(self._default)
+
+    def _kept(self, owner: Owner) -> PersonMemory:
+        """Return the memory as it is stored."""
         stored = self._stored(owner)
         if stored is not None and stored.is_complete:
             return stored
@@ -62,20 +75,22 @@ class PersonMemories:
         if self._stored(owner) is None:
             self._records.exclusive(PERSON_MEMORIES)
         for _ in range(_TRIES):
-            old = self.of(owner)
+            kept = self._kept(owner)
+            old = kept.with_default(self._default)
             new = change(old)
             if new == old:
                 return old
-            new = replace(new, version=old.version + 1)
+            settings = new.settings if new.has_chosen else kept.settings
+            stored = replace(new, version=kept.version + 1, settings=settings)
             for session_id, seqs in sorted(newly_hidden(old, new).items()):
                 self._hide(owner, session_id, seqs)
             if len(new.in_state(ItemState.FORGOTTEN)) > len(old.in_state(ItemState.FORGOTTEN)):
                 self._records.remove(PERSON_MEMORIES, _NOBODY)
             try:
-                self._records.put(PERSON_MEMORIES, new, expected=old if old.version else None)
+                self._records.put(PERSON_MEMORIES, stored, expected=kept if kept.version else None)
             except Conflict:
                 continue
-            return new
+            return stored.with_default(self._default)
         raise Conflict("The memory is being changed. Try again.")
 
     def forget_messages(

@@ -13,6 +13,7 @@ from chatbot.adapters.terminal_sessions import TerminalSessions
 from chatbot.application.auditing import Auditing
 from chatbot.domain.authorization import of_client
 from chatbot.domain.identity import Owner
+from chatbot.domain.person_memory import MemorySettings
 from chatbot.domain.ports.backend import StorageOptions
 from chatbot.domain.ports.storage import Storage
 from chatbot.domain.ports.telemetry import NO_TELEMETRY, Telemetry
@@ -38,6 +39,7 @@ def build_storage(settings: Settings) -> Storage:
         connections=settings.storage.postgres_connections,
         prepared_statements=settings.storage.postgres_prepared_statements,
         replica=f"{socket.gethostname()}:{os.getpid()}",
+        memory_default=MemorySettings(enabled=settings.recall.memory_default == "on"),
     )
     return backend_of(settings.storage.url).storage(settings.storage.url, options)
 

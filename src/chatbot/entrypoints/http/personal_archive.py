@@ -23,8 +23,8 @@ from chatbot.entrypoints.http.schemas.memory import StructuredMemorySchema
 from chatbot.entrypoints.http.schemas.oversight import AccessSchema
 from chatbot.entrypoints.http.schemas.person_memory import (
     ItemAnswer,
-    MemorySettingsSchema,
     VersionAnswer,
+    settings_in,
 )
 from chatbot.entrypoints.http.schemas.usage import HEADER, UsageAnswer
 from chatbot.entrypoints.http.transcripts import CutOffStream, json_written
@@ -155,7 +155,7 @@ async def _memory(data: PersonalData, defaults: Mapping[str, str]) -> Pieces:
 async def _items(data: PersonalData) -> Pieces:
     """Yield the settings, and the items with their versions. Forgotten items have no text."""
     memory = await data.memory()
-    settings = MemorySettingsSchema.of(memory.settings).model_dump_json()
+    settings = json.dumps(settings_in(memory.settings))
     yield f'{{"settings":{settings},"items":['
     separator = "\n"
     for item in memory.items:

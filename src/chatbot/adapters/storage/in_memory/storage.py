@@ -16,6 +16,7 @@ from chatbot.adapters.storage.in_memory.session_log import InMemorySessionLog
 from chatbot.domain.chat import Lease
 from chatbot.domain.errors import StorageUnavailable
 from chatbot.domain.permissions import DEFAULT_ROLES, Role
+from chatbot.domain.person_memory import MEMORY_ON, MemorySettings
 from chatbot.domain.ports.backend import StorageBackend, StorageOptions, StorageUrl
 from chatbot.domain.ports.export import ExportTarget
 from chatbot.domain.ports.storage import Found, Storage
@@ -29,7 +30,12 @@ class InMemoryStorage(Storage):
     Transactions are not rolled back: what was written before an exception stays.
     """
 
-    def __init__(self, roles: Mapping[str, Role] = DEFAULT_ROLES) -> None:
+    def __init__(
+        self,
+        roles: Mapping[str, Role] = DEFAULT_ROLES,
+        *,
+        memory_default: MemorySettings = MEMORY_ON,
+    ) -> None:
         records = InMemoryRecords({ROLES: roles.values()})
         index = StoredIndex(InMemoryIndexRows(), IndexCache())
         self._transaction = Transaction(
@@ -41,6 +47,7 @@ class InMemoryStorage(Storage):
             blobs=InMemoryBlobs(),
             is_atomic=False,
             on_commit=[],
+            memory_default=memory_default,
         )
 
     async def __aenter__(self) -> Self:
@@ -84,7 +91,7 @@ class InMemoryBackend(StorageBackend):
         )
 
     def storage(self, url: StorageUrl, options: StorageOptions) -> Storage:  # noqa: ARG002 # the port's
-        return InMemoryStorage()
+        return InMemoryStorage(memory_default=options.memory_default)
 
     def export(self, url: StorageUrl) -> ExportTarget:
         raise StorageUnavailable(

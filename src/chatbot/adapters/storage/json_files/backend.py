@@ -24,8 +24,8 @@ class JsonFileBackend(StorageBackend):
         path = Path.cwd() / folder
         return StorageUrl(raw=raw, shown=str(path), path=path, local_folder=path)
 
-    def storage(self, url: StorageUrl, options: StorageOptions) -> Storage:  # noqa: ARG002 # no connections
-        return JsonFileStorage(url.local_folder)
+    def storage(self, url: StorageUrl, options: StorageOptions) -> Storage:
+        return JsonFileStorage(url.local_folder, memory_default=options.memory_default)
 
     def export(self, url: StorageUrl) -> ExportTarget:
         return JsonFileExport(url.local_folder)

@@ -25,6 +25,7 @@ from chatbot.adapters.storage.threads import Threads
 from chatbot.domain.chat import Lease, Message, Question, TurnContext
 from chatbot.domain.errors import StorageFailure, StorageUnavailable, cause_of
 from chatbot.domain.identity import FamilyId, UserId
+from chatbot.domain.person_memory import MEMORY_ON, MemorySettings
 from chatbot.domain.ports.counters import Addition, Bill
 from chatbot.domain.ports.storage import ROOM_BYTES, Found, Storage, StoredCaller
 from chatbot.domain.repositories.refresh_families import REFRESH_FAMILIES
@@ -49,7 +50,14 @@ class JsonFileStorage(Storage):
     encryption.
     """
 
-    def __init__(self, root: Path, files: Files | None = None) -> None:
+    def __init__(
+        self,
+        root: Path,
+        files: Files | None = None,
+        *,
+        memory_default: MemorySettings = MEMORY_ON,
+    ) -> None:
+        self._memory_default = memory_default
         self._root, self._files = root, files or Files()
         self._threads: Threads | None = None
         self._turns: set[asyncio.Task[object]] = set()
@@ -190,6 +198,7 @@ class JsonFileStorage(Storage):
                 blobs=self._blobs,
                 is_atomic=False,
                 on_commit=on_commit,
+                memory_default=self._memory_default,
             )
             try:
                 return work(transaction)

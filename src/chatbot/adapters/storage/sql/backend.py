@@ -26,7 +26,11 @@ class _SqlBackend(StorageBackend):
     def storage(self, url: StorageUrl, options: StorageOptions) -> Storage:
         from chatbot.adapters.storage.sql.storage import SqlStorage, build_database
 
-        return SqlStorage(build_database(url, options), replica=options.replica)
+        return SqlStorage(
+            build_database(url, options),
+            replica=options.replica,
+            memory_default=options.memory_default,
+        )
 
     def export(self, url: StorageUrl) -> ExportTarget:
         from chatbot.adapters.storage.sql.export import SqlExport

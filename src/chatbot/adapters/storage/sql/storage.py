@@ -52,6 +52,7 @@ from chatbot.domain.chat import Lease, Message, Question, SessionId, TurnContext
 from chatbot.domain.errors import StorageUnavailable
 from chatbot.domain.identity import FamilyId, Owner, UserId
 from chatbot.domain.memory import Memory
+from chatbot.domain.person_memory import MEMORY_ON, MemorySettings
 from chatbot.domain.ports.backend import StorageOptions, StorageUrl
 from chatbot.domain.ports.counters import Addition, Bill
 from chatbot.domain.ports.storage import Found, Storage, StoredCaller
@@ -85,8 +86,10 @@ class SqlStorage(Storage):
         lease_s: float = LEASE_S,
         renew_s: float = RENEW_S,
         answer_s: float = ANSWER_S,
+        memory_default: MemorySettings = MEMORY_ON,
     ) -> None:
         self._database, self._replica = database, replica
+        self._memory_default = memory_default
         self._lease_s, self._answer_s = lease_s, answer_s
         self._leases = LeaseRenewal(
             self._do, lease_s=lease_s, renew_s=renew_s, before=self._give_up
@@ -220,6 +223,7 @@ class SqlStorage(Storage):
             blobs=SqlBlobs(sql),
             is_atomic=True,
             on_commit=sql.on_commit,
+            memory_default=self._memory_default,
         )
 
     def renewing(self, lease: Lease) -> AbstractContextManager[None]:

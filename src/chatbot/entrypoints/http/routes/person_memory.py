@@ -2,12 +2,14 @@
 
 from typing import Annotated
 
-from fastapi import Path, Query, Response
+from fastapi import Path, Query, Request, Response
 
 from chatbot.application.memory_lists import ItemFilter
+from chatbot.application.prompt_texts import language_of, memory_in
 from chatbot.domain.errors import Conflict, Forbidden, NotFound, StorageFull
-from chatbot.domain.person_memory import Item, ItemKind, ItemState
+from chatbot.domain.person_memory import Item, ItemKind, ItemState, MemorySettings
 from chatbot.entrypoints.http import routing
+from chatbot.entrypoints.http.accept_language import preferred_language
 from chatbot.entrypoints.http.cursor import read_text_cursor
 from chatbot.entrypoints.http.deps.caller import Caller
 from chatbot.entrypoints.http.deps.parameters import After, Limit, UseCases, WithoutFields
@@ -23,7 +25,8 @@ from chatbot.entrypoints.http.schemas.person_memory import (
     ItemBody,
     ItemChangeBody,
     ItemsAnswer,
-    MemorySettingsSchema,
+    MemorySettingsAnswer,
+    MemorySettingsBody,
     RestoreBody,
     VersionAnswer,
 )
@@ -45,6 +48,14 @@ _Query = Annotated[
 def _answer(response: Response, item: Item) -> ItemAnswer:
     response.headers["ETag"] = f'"{item.version}"'
     return ItemAnswer.model_validate(item)
+
+
+def _settings_answer(
+    request: Request, use: UseCases, settings: MemorySettings
+) -> MemorySettingsAnswer:
+    preferred = use.settings.assistant.language or preferred_language(request.headers)
+    notice = memory_in(language_of((), preferred=preferred), settings)
+    return MemorySettingsAnswer.of(settings, notice)
 
 
 @router.get("")
@@ -84,19 +95,19 @@ async def forget_everything(
 
 @router.get("/settings")
 @documented(Forbidden)
-async def read_settings(caller: Caller, use: UseCases) -> MemorySettingsSchema:
-    """Return the caller's memory settings."""
-    return MemorySettingsSchema.of((await use.own_memory.read(caller)).settings)
+async def read_settings(caller: Caller, request: Request, use: UseCases) -> MemorySettingsAnswer:
+    """Return the caller's memory settings, and what is kept with them, in plain words."""
+    return _settings_answer(request, use, (await use.own_memory.read(caller)).settings)
 
 
 @router.put("/settings")
 @documented(*_CHANGING)
 async def put_settings(
-    body: MemorySettingsSchema, caller: Caller, use: UseCases
-) -> MemorySettingsSchema:
+    body: MemorySettingsBody, caller: Caller, request: Request, use: UseCases
+) -> MemorySettingsAnswer:
     """Change the caller's memory settings; they apply from the next turn on."""
     settings = await use.own_memory.put_settings(caller, body.to_settings())
-    return MemorySettingsSchema.of(settings)
+    return _settings_answer(request, use, settings)
 
 
 @router.post("/search")

@@ -5,6 +5,7 @@ from typing import Literal, Self
 from pydantic import Field
 
 from chatbot.application.memory_lists import ItemPage
+from chatbot.application.prompt_texts import texts_in
 from chatbot.domain.memory import MAX_KEY_CHARS, MAX_VALUE_CHARS
 from chatbot.domain.person_memory import ItemKind, ItemOrigin, ItemState, MemorySettings
 from chatbot.entrypoints.http.cursor import write_text_cursor
@@ -163,7 +164,7 @@ class ForgetEverythingBody(Body):
     confirm: str = Field(max_length=100, description="Must be `forget everything`.")
 
 
-class MemorySettingsSchema(Body):
+class MemorySettingsBody(Body):
     """What the person allows the memory to do."""
 
     model_config = example(_SETTINGS)
@@ -176,16 +177,39 @@ class MemorySettingsSchema(Body):
         description="Whether a session uses what was learned in other sessions."
     )
     extract: bool = Field(description="Whether anything is learned from what you say.")
-
-    @classmethod
-    def of(cls, settings: MemorySettings) -> Self:
-        return cls(
-            enabled=settings.enabled,
-            cross_session=settings.cross_session,
-            extract=settings.extract,
-        )
+    notice: str | None = Field(
+        default=None, description="Ignored, so that an answer can be sent back."
+    )
 
     def to_settings(self) -> MemorySettings:
         return MemorySettings(
             enabled=self.enabled, cross_session=self.cross_session, extract=self.extract
         )
+
+
+class MemorySettingsAnswer(Answer):
+    model_config = example({**_SETTINGS, "notice": texts_in("en").memory_on})
+
+    enabled: bool = Field(
+        description="Whether the memory is on. Until the person has chosen, `MEMORY_DEFAULT` decides."
+    )
+    cross_session: bool = Field(
+        description="Whether a session uses what was learned in other sessions."
+    )
+    extract: bool = Field(description="Whether anything is learned from what the person says.")
+    notice: str = Field(
+        description="What is kept, in plain words, in the language of `Accept-Language`."
+    )
+
+    @classmethod
+    def of(cls, settings: MemorySettings, notice: str) -> Self:
+        return cls(**settings_in(settings), notice=notice)
+
+
+def settings_in(settings: MemorySettings) -> dict[str, bool]:
+    """Returns the settings as JSON."""
+    return {
+        "enabled": settings.enabled,
+        "cross_session": settings.cross_session,
+        "extract": settings.extract,
+    }
