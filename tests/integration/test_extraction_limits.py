@@ -166,7 +166,7 @@ def is_gone(pid: int) -> bool:
 @pytest.mark.parametrize(
     "program",
     [
-        "import os; os.abort()",
+        "import os; os.kill(os.getpid(), 11)",
         "raise SystemExit(3)",
         "print('nonsense' * 1000)",
         "import sys; sys.stdout.buffer.write(bytes([3]) + b'\\xff\\xff\\xff\\xff' + b'x' * 1000)",
@@ -176,6 +176,13 @@ def is_gone(pid: int) -> bool:
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_process_that_crashes_or_answers_nonsense_is_a_crash(program: str, kind: str) -> None:
     assert failure(program, kind) is FailureReason.CRASHED
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@needs_linux
+def test_a_process_that_aborts_had_not_enough_memory(kind: str) -> None:
+    """So do libraries that are not written in Python."""
+    assert failure("import os; os.abort()", kind) is FailureReason.OUT_OF_MEMORY
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 
 from chatbot.adapters.llm.scripted import ScriptedModel
+from chatbot.domain.ports.extraction import Extractor
 from plain_extractor import PlainExtractor
 from service import Service, serving, settings_for_tests
 from staff import InstantHasher
@@ -26,7 +27,7 @@ PEOPLE = {
 
 @asynccontextmanager
 async def serving_documents(
-    extractor: PlainExtractor | None = None, answer: str = "Of course.", **given: object
+    extractor: Extractor | None = None, answer: str = "Of course.", **given: object
 ) -> AsyncGenerator["Library"]:
     """Serve a company with some people who may read documents; each answer is the same."""
     settings = settings_for_tests(mem_structured_enable=False, mem_summarize_threshold=0, **given)

@@ -88,8 +88,16 @@ class ChildProcess:
         """Return why there is no valid answer."""
         with suppress(subprocess.TimeoutExpired):
             process.wait(_END_SECONDS)
-        used_up = sys.platform != "win32" and process.returncode == -signal.SIGXCPU
-        return FailureReason.TIMEOUT if used_up or self._is_killed else FailureReason.CRASHED
+        return FailureReason.TIMEOUT if self._is_killed else reason_of(process.returncode)
+
+
+def reason_of(exit_code: int | None) -> FailureReason:
+    """Return why a process ended without a valid answer; libraries abort without memory."""
+    if sys.platform != "win32" and exit_code == -signal.SIGXCPU:
+        return FailureReason.TIMEOUT
+    if sys.platform != "win32" and exit_code == -signal.SIGABRT:
+        return FailureReason.OUT_OF_MEMORY
+    return FailureReason.CRASHED
 
 
 def start(command: Sequence[str], stdin: int, stdout: int) -> "subprocess.Popen[bytes]":

@@ -1,15 +1,13 @@
 """The service's end of a fork server: one file after the other, each read by a process of its own."""
 
 import os
-import signal
 import socket
 import subprocess
-import sys
 import threading
 from collections.abc import Callable, Sequence
 from typing import IO
 
-from chatbot.adapters.extraction.child_process import kill_group, start
+from chatbot.adapters.extraction.child_process import kill_group, reason_of, start
 from chatbot.adapters.extraction.fork_server import STATUS
 from chatbot.domain.extraction import FailureReason
 from chatbot.domain.ports.extraction import Extracted, ExtractionFailed
@@ -58,7 +56,8 @@ class ForkClient:
             if error.reason is not FailureReason.CRASHED:
                 raise
             self._has_failed = True
-            raise ExtractionFailed(self._reason(status)) from error
+            reason = FailureReason.TIMEOUT if self._is_killed else reason_of(status)
+            raise ExtractionFailed(reason) from error
         finally:
             timer.cancel()
         self._status()
@@ -111,8 +110,3 @@ class ForkClient:
         status: int | None = STATUS.unpack(raw)[0] if len(raw) == STATUS.size else None
         self._has_failed = status != 0
         return status
-
-    def _reason(self, status: int | None) -> FailureReason:
-        """Return why there is no valid answer."""
-        used_up = sys.platform != "win32" and status == -signal.SIGXCPU
-        return FailureReason.TIMEOUT if used_up or self._is_killed else FailureReason.CRASHED
