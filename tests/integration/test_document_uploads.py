@@ -125,6 +125,7 @@ async def test_file_is_bounded_by_the_bytes_that_arrive(library: Library) -> Non
     assert fits.status_code == 202
     answer = await library.upload("ana", "y" * (MIB + 1))
     assert code_of(answer) == (413, "body_too_large")
+    assert answer.json()["detail"] == "The body is too large: the limit is 1 MiB."
 
     async def endless() -> AsyncGenerator[bytes]:
         yield part("file", "", file="a.md")[:-2].encode()

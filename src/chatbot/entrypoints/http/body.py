@@ -55,6 +55,12 @@ _UNNAMED = BodyFormat(media_type="", max_bytes=64 * 1024)
 """The limits of a body that no format accepts, which is read only as far as needed to reject it."""
 
 
+def too_large(max_bytes: int) -> Rejected:
+    """Returns the error for a body above this limit."""
+    limit = f"{max_bytes >> 20} MiB" if max_bytes >= 1 << 20 else f"{max_bytes >> 10} KiB"
+    return Rejected(replace(TOO_LARGE, detail=f"The body is too large: the limit is {limit}."))
+
+
 async def receive_body(
     formats: Sequence[BodyFormat], scope: Scope, headers: Headers, receive: Receive
 ) -> Receive:
@@ -71,7 +77,7 @@ async def receive_body(
     found = next((one for one in formats if one.media_type in names), None)
     bounds = found or min((*formats, _UNNAMED), key=lambda one: one.max_bytes)  # it may be empty
     if int(headers.get(b"content-length", b"0")) > bounds.max_bytes:
-        raise Rejected(TOO_LARGE)
+        raise too_large(bounds.max_bytes)
     bounded = _bounded(receive, bounds)
     if found is not None and found.decode is None:
         _check_encoding(headers)
@@ -106,7 +112,7 @@ def _bounded(receive: Receive, bounds: BodyFormat) -> Receive:
             raise Rejected(_CUT_OFF)
         size += len(message.get("body", b""))
         if size > bounds.max_bytes:
-            raise Rejected(TOO_LARGE)
+            raise too_large(bounds.max_bytes)
         is_complete = not message.get("more_body", False)
         return message
 

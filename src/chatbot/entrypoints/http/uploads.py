@@ -19,7 +19,7 @@ from python_multipart.multipart import parse_options_header
 
 from chatbot.application.document_files import Upload
 from chatbot.domain.errors import InvalidInput, StorageFull
-from chatbot.entrypoints.http.body import TOO_LARGE
+from chatbot.entrypoints.http.body import too_large
 from chatbot.entrypoints.http.errors import BAD_REQUEST, Rejected
 
 FIELDS_BYTES = 64 * 1024
@@ -60,7 +60,7 @@ class TemporaryFile:
         """
         self._size += len(data)
         if self._size > self._max_bytes:
-            raise Rejected(TOO_LARGE)
+            raise too_large(self._max_bytes)
         self._pending += data
 
     async def flush(self, *, at_end: bool = False) -> None:
