@@ -125,7 +125,7 @@ async def test_document_of_another_gets_the_same_response_as_an_unknown_one(
 
 
 @pytest.mark.parametrize("path", ["/admin/users?limit=200", "/admin/usage?by=user"])
-async def test_list_of_a_department_holds_nobody_else(company: Company, path: str) -> None:
+async def test_list_of_a_department_contains_only_its_people(company: Company, path: str) -> None:
     service, seen = company.service, {}
     for caller in ("admin", "department admin", "other department"):
         [headers] = company.callers[caller]

@@ -142,7 +142,7 @@ async def test_stream_has_all_events_one_on_each_line(
     assert set(lines[0]) == {"seq", "at", *(set(before[-1].content))}
 
 
-async def test_stream_goes_on_after_the_number_of_an_event(
+async def test_stream_continues_after_the_number_of_an_event(
     service: Service, auditor: dict[str, str]
 ) -> None:
     await note(service, *[event(number) for number in range(9)])

@@ -112,7 +112,7 @@ async def test_change_of_access_applies_to_the_next_request(library: Library) ->
     assert (await library.search("ana", "walrus"))[0]["document_id"] == document_id
 
 
-async def test_rule_that_nobody_matches_is_allowed_and_said(library: Library) -> None:
+async def test_rule_without_readers_is_allowed_and_reported(library: Library) -> None:
     for access in ({"departments": ["Nowhere"]}, {"roles": ["nobody"]}, {"users": ["x"]}):
         answer = await library.upload("ana", f"For {access}.", access=access)
         assert answer.status_code == 202

@@ -216,7 +216,7 @@ async def test_key_of_the_settings_works_while_the_store_does_not(
         assert code_of(await call(service, raw_key[:-1] + "!", "/nothing")) == WRONG_KEY
 
 
-async def test_edited_file_of_keys_is_reported_and_lets_nobody_in(tmp_path: Path) -> None:
+async def test_edited_file_of_keys_is_reported_and_admits_no_one(tmp_path: Path) -> None:
     async with JsonFileStorage(tmp_path) as storage:
         await storage.make_initial_records()
     async with serving_admin(settings_for_tests(storage_url=f"json:{tmp_path}")) as (

@@ -104,7 +104,7 @@ async def test_changes_are_recorded_in_the_audit(service: Service) -> None:
         ({"colour": "red"}, "colour"),
     ],
 )
-async def test_limit_that_cannot_be_meant_is_refused(
+async def test_contradictory_limit_is_rejected(
     service: Service, wrong: dict[str, object], where: str
 ) -> None:
     answer = await put(service, **wrong)

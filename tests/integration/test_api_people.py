@@ -222,7 +222,7 @@ async def test_last_administrator_is_neither_disabled_demoted_nor_expired(admin:
     assert code_of(answer) == (409, "last_administrator")
 
 
-async def test_expired_person_is_as_disabled(admin: Admin) -> None:
+async def test_expired_person_counts_as_disabled(admin: Admin) -> None:
     made = await admin.create(password=PASSWORD)
     before = await admin.service.bearer("eva@example.com")
     path = f"/admin/users/{made['id']}"

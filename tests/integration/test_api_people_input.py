@@ -198,7 +198,7 @@ async def test_guessing_the_current_password_is_throttled_like_a_log_in() -> Non
         assert code_of(answer) == (429, "rate_limited"), "a log-in is counted apart"
 
 
-async def test_of_two_changes_at_once_one_gets_through(admin: Admin) -> None:
+async def test_only_one_of_two_concurrent_changes_succeeds(admin: Admin) -> None:
     seen = (await admin.call("GET", "/admin/users/{user_id}")).headers["etag"]
     path = "/admin/users/{user_id}"
     changes = [

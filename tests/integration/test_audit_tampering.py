@@ -43,7 +43,7 @@ def edited(row: Row, **changes: object) -> Row:
     return {**row, "content": {**row["content"], **changes}}
 
 
-def test_chain_that_nobody_touched_is_intact(store: AuditStore, ready: Run) -> None:
+def test_untouched_chain_is_intact(store: AuditStore, ready: Run) -> None:
     assert len(store.rows()) == COUNT
     code, out, _ = ready("audit", "verify")
     assert code == 0

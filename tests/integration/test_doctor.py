@@ -406,7 +406,7 @@ async def test_model_that_is_not_listed(on_each_wire: DoctorEnvironment) -> None
     assert len(provider.requests) == 1
 
 
-async def test_start_without_a_model_says_the_same_as_doctor(
+async def test_start_without_a_model_reports_the_same_as_doctor(
     doctor_environment: DoctorEnvironment,
 ) -> None:
     doctor_environment.set("GENKIT_MODEL", "")

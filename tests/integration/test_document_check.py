@@ -42,7 +42,7 @@ def fill(tx: Transaction) -> list[Scope]:
     return [each.scope for each in made]
 
 
-async def test_nothing_is_put_right_where_nothing_is_wrong(closed_storage: Storage) -> None:
+async def test_check_changes_nothing_in_a_consistent_store(closed_storage: Storage) -> None:
     async with closed_storage as storage:
         await storage.transact(fill)
         assert not await check_on(storage).run()

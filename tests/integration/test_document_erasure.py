@@ -27,7 +27,7 @@ def erased(tx: Transaction) -> dict[str, int]:
     return counts
 
 
-async def test_documents_for_nobody_else_go_and_shared_ones_lose_their_uploader(
+async def test_private_documents_are_deleted_and_shared_ones_lose_their_uploader(
     closed_storage: Storage,
 ) -> None:
     def work(tx: Transaction) -> None:

@@ -84,7 +84,7 @@ async def test_passages_are_where_their_offsets_say(tmp_path: Path) -> None:
         ("noextension", b"\x7fELF", FailureReason.UNSUPPORTED),
     ],
 )
-async def test_a_file_without_text_or_of_another_type_says_why(
+async def test_a_file_without_text_or_of_another_type_fails_with_the_reason(
     name: str, content: bytes, expected: FailureReason, tmp_path: Path
 ) -> None:
     assert await reason(tmp_path, name, content) is expected
@@ -139,7 +139,7 @@ async def test_a_bomb_ends_with_a_reason_within_the_limits(tmp_path: Path) -> No
     )
 
 
-async def test_a_file_that_needs_too_much_memory_says_so(tmp_path: Path) -> None:
+async def test_a_file_that_needs_too_much_memory_fails_with_the_reason(tmp_path: Path) -> None:
     raw = b"[" + b"[]," * (MAX_BYTES // 3 - 10) + b"[]]"
     assert await reason(tmp_path, "a.json", raw) is FailureReason.OUT_OF_MEMORY
 

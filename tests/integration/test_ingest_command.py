@@ -91,7 +91,7 @@ def test_another_rule_or_label_changes_the_documents_of_unchanged_files(
     assert {each.access.public for each in stored().values()} == {False}
 
 
-def test_a_rule_that_nobody_matches_is_said(files: Path, run: Run) -> None:
+def test_a_rule_without_readers_is_reported(files: Path, run: Run) -> None:
     assert "No active user" in run("ingest", "files", "--department", "Nowhere")[2]
 
 

@@ -95,7 +95,7 @@ async def test_every_changed_byte_is_detected(root: Path, change: str) -> None:
 
 
 @pytest.mark.parametrize("damaged", [b"", b"{}\n", b"[" * 9999 + b"\n", b"\xff\xfe\n"])
-async def test_damaged_file_is_set_aside_and_counting_begins_anew(
+async def test_damaged_file_is_set_aside_and_counting_restarts(
     root: Path, damaged: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with JsonFileStorage(root) as storage:
@@ -109,7 +109,7 @@ async def test_damaged_file_is_set_aside_and_counting_begins_anew(
         assert str(file_of(root)) in caplog.text
 
 
-async def test_file_of_a_newer_version_is_set_aside_as_it_is(root: Path) -> None:
+async def test_file_of_a_newer_version_is_set_aside_unchanged(root: Path) -> None:
     work = root / "counters" / "attempts" / ".work"
     async with JsonFileStorage(root) as storage:
         guess(storage)

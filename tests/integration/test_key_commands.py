@@ -111,7 +111,9 @@ def run_in_thread(run: Run) -> str:
         (("key", "revoke", "x"), "does not exist"),
     ],
 )
-def test_refused_command_says_why(ready: Run, command: tuple[str, ...], message: str) -> None:
+def test_refused_command_prints_the_reason(
+    ready: Run, command: tuple[str, ...], message: str
+) -> None:
     code, out, err = ready(*command)
     assert (code, out) == (1, "")
     assert err.startswith("chatbot: ")

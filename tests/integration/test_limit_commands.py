@@ -61,9 +61,7 @@ def test_limits_are_made_listed_changed_and_deleted(on_store: Run) -> None:
         (("--kind", "streams", "--limit", "5", "--subject", "user", "--name", EVA), 1),
     ],
 )
-def test_limit_that_cannot_be_meant_is_refused(
-    ready: Run, arguments: tuple[str, ...], code: int
-) -> None:
+def test_contradictory_limit_is_rejected(ready: Run, arguments: tuple[str, ...], code: int) -> None:
     assert ready("limit", "set", "wrong", *arguments)[0] == code
     assert ready("limit", "list")[1] == "no limits\n"
 

@@ -294,7 +294,7 @@ def is_in_reach(caller: Principal, user: User, *, reading: bool = False) -> bool
     return only is None or department_key(only) == department_key(user.department)
 
 
-def test_nobody_rises_and_an_administrator_is_left() -> None:
+def test_no_caller_gains_rights_and_an_administrator_remains() -> None:
     with asyncio.Runner() as runner:
 
         class InLoop(Company):

@@ -112,9 +112,7 @@ def test_changed_operation_is_found(ready: Run, tmp_path: Path) -> None:
     assert any("operations: event 1: edited" in line for line in chains(ready, code=1))
 
 
-def test_backup_of_a_store_that_cannot_be_written_is_made_and_says_so(
-    ready: Run, tmp_path: Path
-) -> None:
+def test_backup_of_a_read_only_store_is_made_with_a_warning(ready: Run, tmp_path: Path) -> None:
     (tmp_path / "data" / "operations").write_text("in the way")
     code, _, err = ready("backup", "b.gz")
     assert (code, err) == (0, "chatbot: the command could not be recorded in the store\n")

@@ -108,7 +108,7 @@ async def test_frozen_server_delays_a_call_for_a_bounded_time_and_mixes_up_no_an
     await counters.aclose()
 
 
-async def test_cancelled_call_leaves_its_answer_to_nobody_else(
+async def test_answer_of_a_cancelled_call_reaches_no_other_caller(
     redis: RedisServer, counters: RedisCounters
 ) -> None:
     await counters.add([addition(7)], now=T0)

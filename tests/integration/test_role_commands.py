@@ -124,7 +124,7 @@ def test_list_is_filtered(staffed: Run) -> None:
         assert [each["email"] for each in users] == expected, options
 
 
-def test_upgrade_adds_the_shipped_roles_that_nobody_has(ready: Run, tmp_path: Path) -> None:
+def test_upgrade_adds_the_missing_shipped_roles(ready: Run, tmp_path: Path) -> None:
     path = tmp_path / "data" / "auth" / "roles.json"
     old = {"admin": {"permissions": ["administer"]}, "employee": {"permissions": ["chat"]}}
     path.write_text(json.dumps({"version": 1, "roles": old}), "utf-8")

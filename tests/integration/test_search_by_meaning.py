@@ -70,7 +70,7 @@ def has_vectors(library: Library, count: int) -> Callable[[], Awaitable[bool]]:
     return is_so
 
 
-async def test_a_question_finds_what_says_it_in_other_words_and_another_language(
+async def test_a_question_finds_paraphrases_also_in_another_language(
     library: Library,
 ) -> None:
     for text in (DAYS_OFF, DOGS, PAY):

@@ -219,7 +219,7 @@ def test_nothing_is_rotated_that_cannot_be_recorded(
 
 
 @pytest.mark.parametrize("secret", ["jwt", "pepper", "audit"])
-async def test_rotation_logs_nobody_out(old: Run, tmp_path: Path, secret: str) -> None:
+async def test_rotation_logs_no_one_out(old: Run, tmp_path: Path, secret: str) -> None:
     create = ("admin", "create", "--email", ADMIN_EMAIL, "--password-stdin")
     assert (await asyncio.to_thread(partial(old, *create, text=PASSWORD)))[0] == 0
     async with running(tmp_path, API_KEY=None, JWT_SECRET=None) as service:

@@ -58,7 +58,7 @@ async def test_of_a_thousand_sign_ins_at_once_none_is_lost(
         assert prev == mac_of(entry.content, entry.seq, entry.at, key=KEY)
 
 
-async def test_nobody_is_signed_in_or_refused_without_an_event(
+async def test_every_sign_in_and_refusal_has_an_event(
     storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     service = SignInService(storage)

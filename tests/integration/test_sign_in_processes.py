@@ -144,7 +144,7 @@ async def test_log_out_in_one_process_holds_at_once_in_the_other(
         assert code_of(await refresh(there, pair)) == (401, "invalid_token")
 
 
-async def test_refresh_and_log_out_at_once_leave_nobody_signed_in(processes: Processes) -> None:
+async def test_concurrent_refresh_and_log_out_leave_no_one_signed_in(processes: Processes) -> None:
     here, there = processes.services
     for _ in range(10):
         pair = await processes.log_in()

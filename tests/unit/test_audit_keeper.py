@@ -74,7 +74,7 @@ async def test_counted_refusals_are_recorded_at_the_end() -> None:
     assert str(last.content["reason"]).startswith("5 more in the minute")
 
 
-async def test_keeper_goes_on_while_the_store_is_unavailable(
+async def test_keeper_keeps_running_while_the_store_is_unavailable(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     world = AuditWorld()

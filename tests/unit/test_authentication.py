@@ -257,7 +257,9 @@ async def test_a_login_does_not_fail_because_its_hash_could_not_be_replaced(
     assert await service.stored(user) == user
 
 
-async def test_a_login_while_the_service_stops_says_so(service: Service, ana: User) -> None:
+async def test_a_login_during_shutdown_is_refused_with_the_reason(
+    service: Service, ana: User
+) -> None:
     await service.hasher.aclose()
     with pytest.raises(ShuttingDown):
         await service.login(ana.email, PASSWORD)

@@ -117,7 +117,7 @@ def _without_names(words: str) -> str:
     return words.rpartition(": ")[2]
 
 
-def test_nobody_who_asks_manages_all_documents() -> None:
+def test_no_one_who_asks_manages_all_documents() -> None:
     manages = {name for name, role in DEFAULT_ROLES.items() if _manages_all(role)}
     assert manages == {"admin"}
     assert set(COMPANY.administrator.roles) >= manages

@@ -134,7 +134,7 @@ async def test_explanation_ends_after_thirty_days() -> None:
                 await late.of(ANA, session_id, turn_id)
 
 
-async def test_nobody_else_gets_an_explanation_and_unknown_turns_have_none() -> None:
+async def test_only_the_owner_gets_an_explanation_and_unknown_turns_have_none() -> None:
     app, _, session_id, turn_id = await explained_app()
     with pytest.raises(NotFound):
         await app.explanations.of(BEN, session_id, turn_id)

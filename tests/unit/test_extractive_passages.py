@@ -99,7 +99,7 @@ def test_messages_of_other_conversations_answer_what_memory_does_not(prompt: str
     )
 
 
-def test_what_was_told_in_spanish_is_found_in_items_first() -> None:
+def test_statements_in_spanish_are_found_in_items_first() -> None:
     memory = {"facts": ["tiene una hermana en Oslo"]}
     said = asked("¿Qué te conté de mi hermana?", memory=memory)
     assert said == "Esto es lo que me contaste:\n- tiene una hermana en Oslo"

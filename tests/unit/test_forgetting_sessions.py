@@ -139,7 +139,7 @@ async def test_reset_session_shows_no_items_and_the_person_keeps_them() -> None:
     assert (await only_item(app)).state is ItemState.ACTIVE
 
 
-async def test_what_was_said_before_everything_was_forgotten_teaches_nothing() -> None:
+async def test_nothing_is_learned_from_messages_before_everything_was_forgotten() -> None:
     before = ChatApp(by_task(), rules=replace(EACH_TURN, structured=False))
     session_id = await talk(before, NUTS)
     app = ChatApp(by_task(extract=extract), storage=before.storage, rules=EACH_TURN)

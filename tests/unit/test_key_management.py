@@ -142,7 +142,7 @@ async def test_fifty_rotations_at_once_never_leave_more_than_two_keys(world: Wor
     assert await world.states() == [KeyState.ACTIVE, KeyState.EXPIRING]
 
 
-async def test_revoked_key_ends_for_good_and_is_recorded_once(world: World) -> None:
+async def test_revocation_is_permanent_and_recorded_once(world: World) -> None:
     made = await world.keys.create(ROOT, WANTED)
     for _ in range(2):
         assert (await world.keys.revoke(ROOT, made.line.id)).state is KeyState.REVOKED

@@ -40,7 +40,7 @@ def holder(permissions: Iterable[Permission]) -> Principal:
 
 
 @pytest.mark.parametrize("permission", sorted(ROLE_PERMISSIONS - {Permission.KEYS_MANAGE}))
-async def test_nobody_gives_a_scope_that_they_do_not_hold(
+async def test_callers_cannot_grant_a_scope_that_they_lack(
     world: World, permission: Permission
 ) -> None:
     wanted = NewKey(client="partner", scopes=frozenset({permission}))

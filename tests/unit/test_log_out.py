@@ -43,7 +43,7 @@ async def test_log_out_needs_a_token(service: SignInService) -> None:
         await service.pairs.end(WEB, "garbage")
 
 
-async def test_nobody_logs_another_out(service: SignInService) -> None:
+async def test_users_cannot_log_each_other_out(service: SignInService) -> None:
     ana, eva = await service.login(), await service.login("eva@acme.es")
     with pytest.raises(InvalidToken):
         await service.pairs.end(await service.who(eva), ana.refresh_token)

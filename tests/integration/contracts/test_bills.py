@@ -76,7 +76,7 @@ async def test_reservation_is_replaced_by_what_was_used(storage: Storage) -> Non
     assert await found(storage) == (42, {PAYER.user: USED})
 
 
-async def test_lost_lease_is_billed_all_the_same_and_once(storage: Storage) -> None:
+async def test_lost_lease_is_still_billed_once(storage: Storage) -> None:
     lease = await held(storage)
     other = replace(lease, turn_id=TurnId("f" * 32))
     said = new_message(other, MessageRole.ASSISTANT, "ok", ts=T0)
@@ -85,7 +85,7 @@ async def test_lost_lease_is_billed_all_the_same_and_once(storage: Storage) -> N
     assert await found(storage) == (42, {PAYER.user: USED})
 
 
-async def test_turn_whose_session_is_gone_is_billed_all_the_same(storage: Storage) -> None:
+async def test_turn_of_a_deleted_session_is_still_billed(storage: Storage) -> None:
     lease = await held(storage)
     await storage.transact(lambda tx: tx.sessions.delete(lease))
     said = new_message(lease, MessageRole.ASSISTANT, "ok", ts=T0)

@@ -108,7 +108,7 @@ def fold(tx: Transaction) -> None:
     assert tx.index.plan(SCOPE) is None
 
 
-async def test_a_big_segment_is_written_anew_after_the_next_search(
+async def test_a_large_segment_is_rewritten_after_the_next_search(
     make_storage: Callable[[str], Storage], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("chatbot.adapters.search.stored_index._REWRITTEN_AT_ONCE", 79)

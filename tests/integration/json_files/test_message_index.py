@@ -72,7 +72,7 @@ async def test_a_session_deleted_by_hand_leaves_the_index(root: Path, log: Path)
         assert {each.parent for each in await assert_index_is_true(storage, ANA)} == {TWO}
 
 
-async def test_a_session_restored_under_its_name_is_indexed_anew(root: Path, log: Path) -> None:
+async def test_a_session_restored_under_its_name_is_reindexed(root: Path, log: Path) -> None:
     async with JsonFileStorage(root) as storage:
         say(storage, "one", "two")
         await assert_index_is_true(storage, ANA)
@@ -165,7 +165,7 @@ async def test_a_damaged_log_does_not_keep_the_others_from_being_indexed(
 
 
 @pytest.mark.parametrize("content", [b"", b"no database" * 500, b"SQLite format 3\0" + bytes(5000)])
-async def test_a_damaged_index_is_made_anew(root: Path, content: bytes) -> None:
+async def test_a_damaged_index_is_rebuilt(root: Path, content: bytes) -> None:
     async with JsonFileStorage(root) as storage:
         say(storage, "one")
         await indexed_of(storage, ANA)
@@ -178,7 +178,7 @@ async def test_a_damaged_index_is_made_anew(root: Path, content: bytes) -> None:
 
 
 @OPEN_FILES
-async def test_an_index_that_is_damaged_in_use_is_made_anew_by_all_processes(root: Path) -> None:
+async def test_an_index_that_is_damaged_in_use_is_rebuilt_for_all_processes(root: Path) -> None:
     async with JsonFileStorage(root) as here, JsonFileStorage(root) as there:
         for storage in (here, there):
             say(storage, *(f"text {number}" for number in range(300)))
@@ -199,7 +199,7 @@ async def test_an_index_that_is_damaged_in_use_is_made_anew_by_all_processes(roo
     assert [path.name for path in root.glob("index*.db")] == ["index.1.db"]
 
 
-async def test_an_index_of_another_version_is_made_anew(root: Path) -> None:
+async def test_an_index_of_another_version_is_rebuilt(root: Path) -> None:
     async with JsonFileStorage(root) as storage:
         say(storage, "one")
         await indexed_of(storage, ANA)
@@ -211,7 +211,7 @@ async def test_an_index_of_another_version_is_made_anew(root: Path) -> None:
 
 
 @OPEN_FILES
-async def test_an_index_that_was_removed_while_in_use_is_made_anew(root: Path) -> None:
+async def test_an_index_that_was_removed_while_in_use_is_rebuilt(root: Path) -> None:
     async with JsonFileStorage(root) as storage:
         say(storage, "one")
         await indexed_of(storage, ANA)
