@@ -5,7 +5,6 @@ Most import their dependencies when they run: importing genkit would make `--hel
 
 import io
 import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -17,7 +16,8 @@ from chatbot.domain.text import NotUtf8
 from chatbot.entrypoints.commands import store
 from chatbot.entrypoints.commands.administrators import admin
 from chatbot.entrypoints.commands.audit import audit
-from chatbot.entrypoints.commands.command_line import Refused, command_settings, persistent, say
+from chatbot.entrypoints.commands.command_line import Refused, command_settings, say
+from chatbot.entrypoints.commands.copies import backup, import_sessions, migrate, restore
 from chatbot.entrypoints.commands.ingest import ingest
 from chatbot.entrypoints.commands.keys import key
 from chatbot.entrypoints.commands.limits import limit, show_usage
@@ -49,11 +49,6 @@ app.add_typer(role, name="role")
 app.add_typer(limit, name="limit")
 app.add_typer(db, name="db")
 app.add_typer(secrets, name="secrets")
-
-DryRun = Annotated[
-    bool, typer.Option("--dry-run", help="Show what would be done, without writing anything.")
-]
-BackupPath = Annotated[Path, typer.Argument(metavar="FILE", help="Backup file.")]
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -196,79 +191,10 @@ def current_schema() -> None:
     say(store.schema(command_settings()))
 
 
-@app.command()
-def migrate(
-    source: Annotated[
-        str, typer.Option("--from", help="Store to copy from, written like STORAGE_URL.")
-    ],
-    target: Annotated[
-        str, typer.Option("--to", help="Store to copy to; created if it does not exist.")
-    ],
-    *,
-    delete_others: Annotated[
-        bool,
-        typer.Option(
-            "--delete-others", help="Delete the target's sessions that the source does not have."
-        ),
-    ] = False,
-    dry_run: DryRun = False,
-) -> None:
-    """Copy all data to another store.
-
-    The service may keep using the source, which is only read. Run the command again to resume, or to
-    copy what is new. Items that are newer or different in the target are listed and left unchanged.
-    """
-    from chatbot.entrypoints.commands.operations import migrate
-
-    _exit_1_unless(migrate(source, target, delete_others=delete_others, dry_run=dry_run))
-
-
-@app.command("import")
-def import_sessions(
-    folder: Annotated[
-        Path, typer.Argument(metavar="DIR", help="Folder with the session_<id>.json files.")
-    ],
-    *,
-    owner: Annotated[
-        str | None, typer.Option(help="E-mail address of the owner. Default: the API client.")
-    ] = None,
-) -> None:
-    """Import legacy sessions.
-
-    The files are only read.
-    """
-    settings = persistent(command_settings())
-    from chatbot.entrypoints.commands.operations import import_files
-
-    _exit_1_unless(import_files(settings, folder, owner))
-
-
-@app.command()
-def backup(file: BackupPath) -> None:
-    """Write all data to a new file.
-
-    The service may be running. Each session is saved as of one point in time; on SQLite and Postgres,
-    all sessions as of the same one. The file contains conversations and password hashes, and only
-    your account can read it (0600). It does not contain .env: back that up separately.
-    """
-    settings = persistent(command_settings())
-    from chatbot.entrypoints.commands.operations import back_up
-
-    _exit_1_unless(back_up(settings, file))
-
-
-@app.command()
-def restore(file: BackupPath, *, dry_run: DryRun = False) -> None:
-    """Restore what the store lacks from a backup.
-
-    Stop the service first. Items that are newer or different in the store are listed and left unchanged.
-    """
-    settings = persistent(command_settings())
-    from chatbot.entrypoints.commands.operations import restore
-
-    _exit_1_unless(restore(settings, file, dry_run=dry_run))
-
-
+app.command()(migrate)
+app.command("import")(import_sessions)
+app.command()(backup)
+app.command()(restore)
 app.command("ingest")(ingest)
 app.command("reindex")(reindex)
 app.command("usage")(show_usage)
@@ -287,9 +213,4 @@ def doctor() -> None:
         say(str(finding))
         is_healthy = is_healthy and finding.ok
     if not is_healthy:
-        raise typer.Exit(1)
-
-
-def _exit_1_unless(is_complete: bool) -> None:
-    if not is_complete:
         raise typer.Exit(1)
