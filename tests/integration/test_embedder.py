@@ -236,7 +236,7 @@ async def test_texts_that_are_too_long_together_are_not_cut(
 ) -> None:
     upstream.raw = lambda body: refusing(*TOO_LONG[0]) if len(body["input"]) > 1 else None
     with pytest.raises(ContextTooLong, match="longer than the embedding model's context"):
-        await embedder.embed(TEXTS)
+        await embedder.embed(["long " * 99, "longer " * 99])
     assert len(upstream.requests) == 1
 
 

@@ -125,7 +125,9 @@ async def test_what_is_older_than_forget_everything_is_not_sent(small: VectorWor
     assert not small.embedder.calls
 
 
-async def test_a_session_that_is_deleted_meanwhile_leaves_nothing(small: VectorWorld) -> None:
+async def test_a_session_that_is_deleted_meanwhile_leaves_nothing(
+    small: VectorWorld, caplog: pytest.LogCaptureFixture
+) -> None:
     session = await small.say("My dog is ill")
     gone = await small.say("My car is red", session_id=TWO)
 
@@ -138,6 +140,7 @@ async def test_a_session_that_is_deleted_meanwhile_leaves_nothing(small: VectorW
     assert await small.vectors() == {ONE: [1]}
     await embed(small, gone)
     assert len(small.embedder.calls) == 1
+    assert not caplog.messages
 
 
 async def test_a_provider_that_is_down_is_tried_again_and_nothing_is_lost(

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from chatbot.application.vector_reindexing import VectorReindexing
+from chatbot.domain.errors import PromptRefused
 from chatbot.domain.identity import Owner
 from chatbot.domain.person_memory import MemorySettings
 from chatbot.domain.ports.backend import StorageOptions
@@ -122,17 +123,16 @@ async def test_where_messages_are_never_recalled_only_documents_are_embedded(
 async def test_a_text_that_is_refused_for_ever_does_not_keep_the_command_busy(
     world: VectorWorld,
 ) -> None:
-    await world.say("fine", "bad", "fine too")
+    await world.say("fine", "bad", *(f"fine {n}" for n in range(200)))
 
     def answer(texts: Sequence[str]) -> None:
-        if any("bad" in text for text in texts):
-            from chatbot.domain.errors import PromptRefused  # noqa: PLC0415
-
+        if "bad" in texts:
             raise PromptRefused(status=400)
 
     world.embedder.answer = answer
-    assert await run(world, ANA) == 2
-    assert await world.vectors() == {ONE: [1, 3]}
+    assert await run(world, ANA) == 201
+    assert world.embedder.calls.count(["bad"]) == 1
+    assert await world.vectors() == {ONE: [1, *range(3, 203)]}
     assert await run(world, ANA) == 0
 
 

@@ -45,7 +45,7 @@ class WithCuts(WrappedEmbedder):
             except ContextTooLong:
                 if len(cut) > 1 or len(cut[0]) <= _FEWEST_CHARS:
                     raise
-                self._most_chars = min(self._most_chars, len(cut[0]) // 2)
+                self._most_chars = len(cut[0]) // 2
                 logger.warning(
                     "%s takes no longer texts: they are cut at %d characters",
                     self.model,
