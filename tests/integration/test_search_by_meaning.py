@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from chatbot.domain.identity import Owner
+from chatbot.domain.ports.model import ModelRequest
 from chatbot.domain.search import messages_scope
 from document_calls import Library, serving_documents
 from provider import FakeProvider, Fault, Raw, closed_port_url
@@ -78,6 +79,28 @@ async def test_a_question_finds_paraphrases_also_in_another_language(
     assert (await found(library, "¿Cuántas vacaciones tengo?"))[:1] == [DAYS_OFF]
     assert (await found(library, "¿Cuándo llega el sueldo?"))[:1] == [PAY]
     assert (await found(library, "perros"))[:1] == [DOGS]
+
+
+async def test_the_prompt_of_a_turn_holds_what_is_meant(upstream: FakeProvider) -> None:
+    prompts: list[str] = []
+
+    def answer(request: ModelRequest) -> str:
+        prompts.append("\n".join(request.texts))
+        return "Of course."
+
+    async with serving_documents(answer=answer, **at(upstream.base_url)) as library:
+        for text in (DAYS_OFF, DOGS, PAY):
+            await library.ready("ana", text, access=EVERYONE)
+        await ask(library, "I bought a red car yesterday")
+        await until(has_vectors(library, 2))
+        await ask(library, "¿Cuántas vacaciones tengo?")
+        await ask(library, "¿Y el automóvil?")
+        await ask(library, "Quod erat demonstrandum")
+    _, about_leave, about_cars, about_nothing = prompts
+    assert DAYS_OFF in about_leave
+    assert DOGS not in about_leave
+    assert "I bought a red car yesterday" in about_cars
+    assert not any(text in about_nothing for text in (DAYS_OFF, DOGS, PAY, "red car"))
 
 
 async def test_without_a_model_only_words_find_it(upstream: FakeProvider) -> None:

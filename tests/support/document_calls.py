@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -10,6 +10,7 @@ import httpx
 
 from chatbot.adapters.llm.scripted import ScriptedModel
 from chatbot.domain.ports.extraction import Extractor
+from chatbot.domain.ports.model import ModelRequest
 from plain_extractor import PlainExtractor
 from service import Service, serving, settings_for_tests
 from staff import InstantHasher
@@ -27,11 +28,13 @@ PEOPLE = {
 
 @asynccontextmanager
 async def serving_documents(
-    extractor: Extractor | None = None, answer: str = "Of course.", **given: object
+    extractor: Extractor | None = None,
+    answer: str | Callable[[ModelRequest], str] = "Of course.",
+    **given: object,
 ) -> AsyncGenerator["Library"]:
-    """Serve a company with some people who may read documents; each answer is the same."""
+    """Serve a company with some people who may read documents; each answer is the same, or made."""
     settings = settings_for_tests(mem_structured_enable=False, mem_summarize_threshold=0, **given)
-    model = ScriptedModel(lambda _: answer)
+    model = ScriptedModel((lambda _: answer) if isinstance(answer, str) else answer)
     async with serving(
         settings, model=model, hasher=InstantHasher(), extractor=extractor or PlainExtractor()
     ) as service:
