@@ -26,6 +26,16 @@ class Format:
     needs_extra: bool = False
 
 
+def _archive(media_type: str, extension: str, reader: str) -> Format:
+    return Format(
+        media_type=media_type,
+        extensions=(extension,),
+        reader=reader,
+        signature=b"PK\x03\x04",
+        needs_extra=True,
+    )
+
+
 FORMATS = (
     Format(
         media_type="text/plain",
@@ -69,34 +79,10 @@ FORMATS = (
         signature=b"%PDF-",
         needs_extra=True,
     ),
-    Format(
-        media_type=_OPENXML + "wordprocessingml.document",
-        extensions=("docx",),
-        reader="word:read_docx",
-        signature=b"PK\x03\x04",
-        needs_extra=True,
-    ),
-    Format(
-        media_type=_OPENXML + "presentationml.presentation",
-        extensions=("pptx",),
-        reader="slides:read_pptx",
-        signature=b"PK\x03\x04",
-        needs_extra=True,
-    ),
-    Format(
-        media_type=_OPENXML + "spreadsheetml.sheet",
-        extensions=("xlsx",),
-        reader="workbook:read_xlsx",
-        signature=b"PK\x03\x04",
-        needs_extra=True,
-    ),
-    Format(
-        media_type="application/vnd.oasis.opendocument.text",
-        extensions=("odt",),
-        reader="open_document:read_odt",
-        signature=b"PK\x03\x04",
-        needs_extra=True,
-    ),
+    _archive(_OPENXML + "wordprocessingml.document", "docx", "word:read_docx"),
+    _archive(_OPENXML + "presentationml.presentation", "pptx", "slides:read_pptx"),
+    _archive(_OPENXML + "spreadsheetml.sheet", "xlsx", "workbook:read_xlsx"),
+    _archive("application/vnd.oasis.opendocument.text", "odt", "open_document:read_odt"),
     Format(
         media_type="application/rtf",
         extensions=("rtf",),

@@ -3,8 +3,7 @@
 from typing import BinaryIO
 
 from chatbot.adapters.extraction.outline import Outline
-from chatbot.adapters.extraction.package import Package
-from chatbot.adapters.extraction.properties import title_of
+from chatbot.adapters.extraction.package import Package, title_of
 from chatbot.adapters.extraction.xml_events import XmlHandler
 from chatbot.domain.extraction import FailureReason
 from chatbot.domain.ports.extraction import ExtractionFailed

@@ -9,6 +9,7 @@ import zlib
 from collections.abc import Iterator
 from typing import BinaryIO
 
+from chatbot.adapters.extraction.outline import one_line
 from chatbot.adapters.extraction.xml_events import XmlHandler, parse
 from chatbot.domain.extraction import FailureReason
 from chatbot.domain.ports.extraction import ExtractionFailed
@@ -82,3 +83,26 @@ class Package:
         is_dense = size > _UNSUSPICIOUS_BYTES and size > _HIGHEST_RATIO * compressed
         if is_dense or self._read_bytes > _MOST_BYTES:
             raise ExtractionFailed(FailureReason.ARCHIVE_BOUNDS)
+
+
+class _Title(XmlHandler):
+    def __init__(self) -> None:
+        self.parts: list[str] = []
+        self._is_title = False
+
+    def start(self, name: str, _: dict[str, str]) -> None:
+        self._is_title = name == "title"
+
+    def end(self, _: str) -> None:
+        self._is_title = False
+
+    def text(self, data: str) -> None:
+        if self._is_title:
+            self.parts.append(data)
+
+
+def title_of(package: Package, name: str) -> str:
+    """Return the title in this entry; empty if absent."""
+    title = _Title()
+    package.parse(name, title)
+    return one_line("".join(title.parts))

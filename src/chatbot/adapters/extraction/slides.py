@@ -4,8 +4,7 @@ import posixpath
 from typing import BinaryIO
 
 from chatbot.adapters.extraction.outline import Outline, one_line
-from chatbot.adapters.extraction.package import Package
-from chatbot.adapters.extraction.properties import title_of
+from chatbot.adapters.extraction.package import Package, title_of
 from chatbot.adapters.extraction.xml_events import XmlHandler
 from chatbot.domain.extraction import FailureReason
 from chatbot.domain.ports.extraction import ExtractionFailed

@@ -4,8 +4,7 @@ import re
 from typing import BinaryIO
 
 from chatbot.adapters.extraction.outline import Outline
-from chatbot.adapters.extraction.package import Package
-from chatbot.adapters.extraction.properties import title_of
+from chatbot.adapters.extraction.package import Package, title_of
 from chatbot.adapters.extraction.word_styles import WordStyles
 from chatbot.adapters.extraction.xml_events import XmlHandler
 

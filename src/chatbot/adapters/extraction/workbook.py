@@ -6,8 +6,7 @@ from typing import BinaryIO
 from python_calamine import CalamineError, CalamineWorkbook, PasswordError
 
 from chatbot.adapters.extraction.outline import Outline
-from chatbot.adapters.extraction.package import Package
-from chatbot.adapters.extraction.properties import title_of
+from chatbot.adapters.extraction.package import Package, title_of
 from chatbot.adapters.extraction.tables import add_table
 from chatbot.domain.extraction import FailureReason
 from chatbot.domain.ports.extraction import ExtractionFailed
