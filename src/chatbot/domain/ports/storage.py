@@ -49,7 +49,9 @@ class Storage(Protocol):
         """Do the work on the repositories and commit; an exception rolls back.
 
         The writes are durable when this returns. The work is an ordinary function, so no
-        transaction can be open during a model call. If it blocks, it runs off the event loop.
+        transaction can be open during a model call. If it blocks, it runs off the event loop. It may
+        be done again from its beginning if the database has undone it, as after a deadlock: it has
+        no effects except on the repositories, or such as may happen twice.
         Cancelling the caller does not stop work that has begun. How much an exception rolls back
         depends on the backend: see its docstring.
         """

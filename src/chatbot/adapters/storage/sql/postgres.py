@@ -18,7 +18,14 @@ from sqlalchemy import (
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.pool import NullPool, QueuePool
 
-from chatbot.adapters.storage.sql.database import Database, SqlSession, Turns, Values, translated
+from chatbot.adapters.storage.sql.database import (
+    Database,
+    SqlSession,
+    Turns,
+    Values,
+    codes_of,
+    translated,
+)
 from chatbot.adapters.storage.sql.postgres_rights import require_changeable, require_usable
 from chatbot.adapters.storage.threads import Threads
 from chatbot.domain.errors import StorageUnavailable
@@ -34,6 +41,9 @@ _LIMITS = {
     "idle_in_transaction_session_timeout": "10s",
 }
 """A replica that hangs in a transaction must not block the others."""
+_UNDONE = {"40P01", "40001"}
+"""PostgreSQL's deadlock_detected and serialization_failure: nothing of the transaction is left."""
+_TRIES = 5
 _LIMITS_HERE = text(
     "SELECT " + ", ".join(f"set_config('{name}', :{name}, true)" for name in _LIMITS)
 )
@@ -114,13 +124,19 @@ class PostgresDatabase(Database):
     def _transacted(self, pool: Engine, work: Callable[[SqlSession], Found]) -> Found:
         """Do the work; retry on a new connection if the server had closed this one.
 
-        Checking the connection each time would cost a round trip.
+        Checking the connection each time would cost a round trip. Work that the server has undone,
+        because another transaction and it were waiting for each other, is done again, too.
         """
         with translated():
-            try:
-                return self._attempt(pool, work)
-            except _StaleConnection:  # the pool has dropped all that are as old
-                return self._attempt(pool, work)
+            for _ in range(_TRIES - 1):
+                try:
+                    return self._attempt(pool, work)
+                except _StaleConnection:  # the pool has dropped all that are as old
+                    continue
+                except DBAPIError as error:
+                    if not _is_undone(error):
+                        raise
+            return self._attempt(pool, work)
 
     def _attempt(self, pool: Engine, work: Callable[[SqlSession], Found]) -> Found:
         with pool.begin() as connection:
@@ -222,6 +238,15 @@ class PostgresDatabase(Database):
             "client_encoding": "utf8",  # whatever PGCLIENTENCODING or the account's settings say
             "prepare_threshold": _PREPARE_THRESHOLD if self._prepared else None,
         }
+
+
+def _is_undone(error: BaseException | None) -> bool:
+    """Whether a deadlock or a conflict is the cause, which statements that followed it may hide."""
+    while error is not None:
+        if isinstance(error, DBAPIError) and error.orig and codes_of(error.orig) & _UNDONE:
+            return True
+        error = error.__context__
+    return False
 
 
 def _first(engine: Engine) -> Connection:
