@@ -141,14 +141,15 @@ async def test_file_without_a_document_is_removed_unless_it_may_be_an_upload(
         return f"documents/{document_id(at, 'f' * 32)}/1/content"
 
     old, new = lost_at(T0 - timedelta(hours=2)), lost_at(T0 - timedelta(minutes=1))
+    foreign = "documents/b/1/content"
     async with closed_storage as storage:
         await storage.transact(fill)
         names = await storage.transact(lambda tx: list(tx.blobs.names("documents")))
-        for name in (old, new):
+        for name in (old, new, foreign):
             await storage.transact(lambda tx, name=name: tx.blobs.put(name, b"x"))  # type: ignore[misc] # a default
         assert (await check_on(storage).run()).blobs == 1
         left = await storage.transact(lambda tx: tx.blobs.names("documents"))
-        assert left == sorted([*names, new])
+        assert left == sorted([*names, new, foreign])
 
 
 @pytest.mark.parametrize("target", ["json", "sqlite"])

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatbot.domain.document_ids import document_id, is_document_id, made_at
+from chatbot.domain.document_ids import document_id, is_document_id, was_made_before
 from chatbot.domain.documents import (
     Access,
     Document,
@@ -183,10 +183,12 @@ def test_documents_with_the_same_readers_and_labels_share_an_access_class() -> N
     assert scope_of({"a"}, ("b",)) != scope_of({"b"}, ("a",))
 
 
-def test_ids_of_later_documents_come_first_and_say_when_they_were_made() -> None:
+def test_ids_of_later_documents_come_first_and_contain_the_time_of_their_creation() -> None:
     earlier, later = document_id(T0, "f" * 32), document_id(T0 + timedelta(seconds=1), "0" * 32)
     assert later < earlier
-    assert made_at(later) == T0 + timedelta(seconds=1)
+    assert was_made_before(T0 + timedelta(seconds=1), earlier)
+    assert not was_made_before(T0 + timedelta(seconds=1), later)
+    assert not any(was_made_before(T0, each) for each in ("b", "0" * 32, "x" * 32))
     assert is_document_id(later)
     assert not is_document_id(f"{later}\n")
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from chatbot.application import document_index
-from chatbot.domain.document_ids import made_at
+from chatbot.domain.document_ids import was_made_before
 from chatbot.domain.document_passages import folder_of
 from chatbot.domain.documents import Document, DocumentId, Status
 from chatbot.domain.errors import StorageFailure, cause_of
@@ -110,7 +110,7 @@ class DocumentCheck:
     async def _remove_lost_blobs(self) -> int:
         before = self._clock() - _UPLOADED_WITHIN
         lost = await self._storage.transact(_lost_documents)
-        old = [each for each in lost if made_at(each) < before]
+        old = [each for each in lost if was_made_before(before, each)]
         for each in old:
             folder = folder_of(each)
             await self._storage.transact(lambda tx, folder=folder: tx.blobs.remove(folder))  # type: ignore[misc] # a default

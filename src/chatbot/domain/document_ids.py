@@ -16,9 +16,9 @@ def document_id(at: datetime, random_id: str) -> DocumentId:
     return DocumentId(f"{_MOST - (at - _EPOCH) // _MICROSECOND:016x}{random_id[:16]}")
 
 
-def made_at(known_id: DocumentId) -> datetime:
-    """Return the moment at which an id was created."""
-    return _EPOCH + (_MOST - int(known_id[:16], 16)) * _MICROSECOND
+def was_made_before(at: datetime, known_id: str) -> bool:
+    """Whether it is the id of a document that was created before this moment."""
+    return is_document_id(known_id) and known_id[:16] > document_id(at, "")
 
 
 def is_document_id(text: str) -> bool:
