@@ -377,6 +377,18 @@ def test_sqlite_looks_up_what_a_turn_needs_by_indexes(large_sqlite: Database) ->
             assert not [step for step in steps if "TEMP B-TREE" in step], (each, steps)
 
 
+def test_sqlite_lists_thousands_of_segments_and_vectors_by_an_index_alone(
+    large_sqlite: Database,
+) -> None:
+    listing = ("SELECT id, scope, count, dead FROM", "SELECT id, scope, dimension FROM")
+    said = [one for one in statements_of(large_sqlite) if one.words.startswith(listing)]
+    assert len(said) == len(listing)
+    with large_sqlite.connect() as connection:
+        for one in said:
+            plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {one.sql}", one.values)  # type: ignore[arg-type]
+            assert [row[3] for row in plan if "USING COVERING INDEX" in row[3]], one
+
+
 def test_every_statement_on_the_index_names_the_permitted_access_classes(
     large_sqlite: Database,
 ) -> None:

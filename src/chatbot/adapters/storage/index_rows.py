@@ -1,6 +1,7 @@
 """The rows of the search index in a database, by statements that SQLite and Postgres both know."""
 
 from collections.abc import Collection, Mapping, Sequence
+from operator import itemgetter
 
 from chatbot.adapters.search.rows import IndexRows, SegmentHead, TailRow
 from chatbot.adapters.storage.index_statements import as_list, new_id
@@ -49,7 +50,8 @@ class StatementIndexRows(StatementVectorRows, IndexRows):
         self._sql.write(statement, {"scope": scope, "parent": parent, "upto": upto})
 
     def heads(self, scopes: Collection[Scope]) -> Sequence[SegmentHead]:
-        return sorted(map(SegmentHead._make, self._read(_HEADS, scopes=scopes)))
+        heads = map(SegmentHead._make, self._read(_HEADS, scopes=scopes))
+        return sorted(heads, key=itemgetter(0))
 
     def data(self, scopes: Collection[Scope], ids: Sequence[int]) -> Mapping[int, bytes]:
         return dict(self._read(_DATA, scopes=scopes, ids=ids))
