@@ -1,7 +1,8 @@
 """What searches find and what answers cite, on the sets that are labelled by hand in bench/data.
 
 Documents: through the API of a service that holds the 40 documents of examples/. Citations: of the
-answers of the embedded model, local/extractive. Memory: the past messages of two people, in the
+answers of the embedded model, local/extractive, whose limits were chosen by these questions, and of
+its answers about other documents, which had no part in that. Memory: the past messages of two people, in the
 index. `--missed` lists the questions that fail.
 """
 
@@ -19,16 +20,22 @@ from harness import Figure, table
 sys.path.append(str(Path(__file__).resolve().parent.parent / "tools"))
 sys.path.append(str(Path(__file__).resolve().parent.parent / "tests" / "support"))
 from demo_service import DemoService, demo_service, upload
-from example_company import Person, example_company
+from example_company import Company, ExampleDocument, Person, example_company
 from labelled_questions import (
+    DATA,
     DocumentQuestion,
     document_questions,
     people_with_memories,
+    unanswerable_questions,
+    unseen_documents,
+    unseen_questions,
     without_accents,
 )
 from memory_search import missed_questions
 
 FIRST = 10
+LANGUAGES = {"Spanish": "es", "English": "en"}
+UNSEEN = DATA / "unseen_documents"
 DOCUMENTS_AT_LEAST, ACCENTS_LOSE_AT_MOST, CITED_AT_LEAST = 93, 1, 95
 
 
@@ -51,6 +58,11 @@ class Library:
     files: dict[str, str]
     passages: set[FoundPassage] = field(default_factory=set)
 
+    def find_all(self, questions: Sequence[DocumentQuestion]) -> None:
+        """Search for the questions, so that the passages that answers cite are known."""
+        for question in questions:
+            self.found(question.text)
+
     def found(self, query: str) -> list[FoundPassage]:
         body = {"query": query, "limit": FIRST}
         answer = self.service.call("POST", "/search", body, by=self.service.sign_in(self.reader))
@@ -66,10 +78,11 @@ class Library:
             end=row["end"],
         )
 
-    def cited(self, prompt: str) -> list[FoundPassage]:
+    def cited(self, prompt: str, *, by: Person | None = None) -> list[FoundPassage]:
         """Return the passages that the answer cites."""
         body = {"prompt": prompt, "session_id": None}
-        answer = self.service.call("POST", "/chat", body, by=self.service.sign_in(self.reader))
+        token = self.service.sign_in(by or self.reader)
+        answer = self.service.call("POST", "/chat", body, by=token)
         return [self._around(each) for each in answer["citations"]]
 
     def _around(self, citation: dict[str, Any]) -> FoundPassage:
@@ -117,19 +130,21 @@ def searches(library: Library, missed: list[str]) -> Iterator[Figure]:
     )
 
 
-def citations(library: Library, missed: list[str]) -> Iterator[Figure]:
+def citations(
+    library: Library, name: str, questions: Sequence[DocumentQuestion], missed: list[str]
+) -> Iterator[Figure]:
     """Of the answers with citations: those that cite the answer, and those that cite anything else."""
-    for name, language in (("Spanish", "es"), ("English", "en")):
-        asked = [each for each in document_questions() if each.language == language]
+    for language, code in LANGUAGES.items():
+        asked = [each for each in questions if each.language == code]
         found = [(each, library.cited(each.text)) for each in asked]
         answered = [(each, cited) for each, cited in found if cited]
         right = sum(has_answer(each, cited) for each, cited in answered)
         others = [each for each, cited in answered if cites_another(each, cited)]
+        what = f"{name}, {language}"
         missed += [
-            f"no citation, {name}: {each.text} ({each.file})" for each, cited in found if not cited
+            f"no citation, {what}: {each.text} ({each.file})" for each, cited in found if not cited
         ]
-        missed += [f"cites another, {name}: {each.text} ({each.file})" for each in others]
-        what = f"citations, {name}"
+        missed += [f"cites another, {what}: {each.text} ({each.file})" for each in others]
         yield Figure(
             what=f"{what}: questions that are answered with a citation",
             value=percent(len(answered), len(asked)),
@@ -150,6 +165,38 @@ def citations(library: Library, missed: list[str]) -> Iterator[Figure]:
         )
 
 
+def refusals(library: Library, company: Company, missed: list[str]) -> Iterator[Figure]:
+    """What is cited where the document with the answer is not for the person, or there is none."""
+    files = {document.file: document for document in company.documents}
+    for language, code in LANGUAGES.items():
+        asked = [
+            (each.text, person)
+            for each in document_questions()
+            if each.language == code
+            for person in company.people
+            if not files[each.file].may_be_read_by(person)
+        ]
+        cited = [text for text, person in asked if library.cited(text, by=person)]
+        missed += [
+            f"cites what is not asked for, {language}: {text}" for text in dict.fromkeys(cited)
+        ]
+        yield Figure(
+            what=f"refusals, {language}: questions of people who may not read the answer, cited all the same",
+            value=percent(len(cited), len(asked)),
+            unit=" %",
+        )
+    for language, code in LANGUAGES.items():
+        nowhere = unanswerable_questions()[code]
+        wrong = [text for text in nowhere if library.cited(text)]
+        missed += [f"cites without an answer, {language}: {text}" for text in wrong]
+        yield Figure(
+            what=f"refusals, {language}: questions that no document answers, with a citation",
+            value=percent(len(wrong), len(nowhere)),
+            target=0,
+            unit=" %",
+        )
+
+
 def cites_another(question: DocumentQuestion, cited: Sequence[FoundPassage]) -> bool:
     return not all(question.is_answered_by(each.file, each.text) for each in cited)
 
@@ -157,14 +204,28 @@ def cites_another(question: DocumentQuestion, cited: Sequence[FoundPassage]) -> 
 def documents(missed: list[str]) -> list[Figure]:
     company = example_company()
     reader = company.administrator
-    files = {document.title: document.file for document in company.documents}
+    unseen = tuple(
+        ExampleDocument(file=file, title=title, access={"public": True}, folder=UNSEEN)
+        for file, title in unseen_documents().items()
+    )
+    files = {document.title: document.file for document in (*company.documents, *unseen)}
     with (
         tempfile.TemporaryDirectory() as folder,
         demo_service(Path(folder), company) as (service, _),
     ):
         upload(service, company.documents, by=reader)
         library = Library(service=service, reader=reader, files=files)
-        return [*searches(library, missed), *citations(library, missed)]
+        figures = [
+            *searches(library, missed),
+            *citations(library, "citations", document_questions(), missed),
+        ]
+        upload(service, unseen, by=reader)
+        library.find_all(unseen_questions())
+        return [
+            *figures,
+            *citations(library, "citations of unseen documents", unseen_questions(), missed),
+            *refusals(library, company, missed),
+        ]
 
 
 async def memory(missed: list[str]) -> list[Figure]:

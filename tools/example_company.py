@@ -46,11 +46,12 @@ class ExampleDocument:
     file: str
     title: str
     access: dict[str, Any]
-    labels: tuple[str, ...]
+    labels: tuple[str, ...] = ()
+    folder: Path = EXAMPLES / "documents"
 
     @property
     def path(self) -> Path:
-        return EXAMPLES / "documents" / self.file
+        return self.folder / self.file
 
     def may_be_read_by(self, person: Person) -> bool:
         """Whether the access names the person; those who manage all documents are not meant."""

@@ -2,9 +2,10 @@
 
 import tomllib
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from chatbot.domain.chat import MessageRole
 
@@ -14,28 +15,67 @@ _ROLES = {"u": MessageRole.USER, "a": MessageRole.ASSISTANT}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DocumentQuestion:
-    """A question, and the phrases that stand together in the passage that answers it."""
+    """A question, and the phrases that stand together in the passage that answers it.
+
+    `also` are files and phrases of other versions of the document.
+    """
 
     language: str
     text: str
     file: str
     phrases: tuple[str, ...]
+    also: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
     def is_answered_by(self, file: str, passage: str) -> bool:
         """Whether the passage of that file holds the answer."""
         found = one_spaced(passage)
-        return file == self.file and all(one_spaced(phrase) in found for phrase in self.phrases)
+        return any(
+            file == each and all(one_spaced(phrase) in found for phrase in phrases)
+            for each, phrases in ((self.file, self.phrases), *self.also)
+        )
 
 
 def document_questions() -> Sequence[DocumentQuestion]:
-    found = tomllib.loads((DATA / "documents_questions.toml").read_text(encoding="utf-8"))
+    """Returns the questions about examples/documents."""
+    return _questions(_read("documents_questions.toml"))
+
+
+def unseen_questions() -> Sequence[DocumentQuestion]:
+    """Returns the questions about bench/data/unseen_documents."""
+    return _questions(_read("unseen_questions.toml"))
+
+
+def unseen_documents() -> Mapping[str, str]:
+    """Returns the title of each file of bench/data/unseen_documents."""
+    return {each["file"]: each["title"] for each in _read("unseen_questions.toml")["documents"]}
+
+
+def unanswerable_questions() -> Mapping[str, Sequence[str]]:
+    """Returns the questions of each language that no document answers."""
+    nowhere = _read("unseen_questions.toml")["nowhere"]
+    return {each["language"]: each["questions"] for each in nowhere}
+
+
+def _questions(found: dict[str, Any]) -> Sequence[DocumentQuestion]:
     return [
         DocumentQuestion(
-            language=each["language"], text=text, file=each["file"], phrases=tuple(phrases)
+            language=each["language"],
+            text=text,
+            file=each["file"],
+            phrases=tuple(phrases),
+            also=tuple(
+                (file, tuple(others))
+                for asked, file, *others in each.get("also", ())
+                if asked == text
+            ),
         )
         for each in found["documents"]
         for text, *phrases in each["questions"]
     ]
+
+
+def _read(name: str) -> dict[str, Any]:
+    return tomllib.loads((DATA / name).read_text(encoding="utf-8"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +115,7 @@ def session_name(number: int) -> str:
 
 
 def people_with_memories() -> Sequence[Rememberer]:
-    found = tomllib.loads((DATA / "memory_questions.toml").read_text(encoding="utf-8"))
+    found = _read("memory_questions.toml")
     return [
         Rememberer(
             name=person["name"],

@@ -9,15 +9,20 @@ import pytest
 from chatbot.domain.permissions import DEFAULT_ROLES, Permission, Role
 from example_company import EXAMPLES, ExampleDocument, Person, example_company
 from labelled_questions import (
+    DATA,
     document_questions,
     one_spaced,
     people_with_memories,
+    unanswerable_questions,
+    unseen_documents,
+    unseen_questions,
     without_accents,
 )
 
 COMPANY = example_company()
 LIMITS = {".csv": 100}  # words; a table has fewer
 LONGEST = 1500
+UNSEEN = DATA / "unseen_documents"
 
 
 def text_of(document: ExampleDocument) -> str:
@@ -68,6 +73,30 @@ def test_the_document_of_every_question_holds_its_answer() -> None:
     missing = [q for q in document_questions() if not q.is_answered_by(q.file, texts[q.file])]
 
     assert missing == []
+
+
+def test_the_documents_that_no_rule_has_seen_hold_the_answers_of_their_questions() -> None:
+    questions = unseen_questions()
+    texts = {
+        file: text_of(ExampleDocument(file=file, title=title, access={}, folder=UNSEEN))
+        for file, title in unseen_documents().items()
+    }
+
+    assert sorted(texts) == sorted(path.name for path in UNSEEN.iterdir())
+    assert Counter(each.language for each in questions) == {"es": 40, "en": 40}
+    assert [q for q in questions if not q.is_answered_by(q.file, texts[q.file])] == []
+    assert {code: len(asked) for code, asked in unanswerable_questions().items()} == {
+        "es": 10,
+        "en": 10,
+    }
+
+
+def test_a_passage_of_another_version_may_answer_a_question_too() -> None:
+    texts = {document.file: text_of(document) for document in COMPANY.documents}
+    others = [(q, file) for q in document_questions() for file, _ in q.also]
+
+    assert len(others) == 3
+    assert [q for q, file in others if not q.is_answered_by(file, texts[file])] == []
 
 
 def test_every_document_is_asked_about() -> None:

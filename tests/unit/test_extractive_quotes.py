@@ -21,9 +21,10 @@ OWNERS = "Tool: Parlo | Purpose: Video meetings | Cost: 6 € | Owner: Priya Nai
         ),
         ("¿Cuánto cuesta el modelo Doble?", "Modelo | Precio\nSolo | 62\nDoble | 84", "Modelo: Doble; Precio: 84 [1]."),
         ("Who owns the tool for video meetings?", OWNERS, "Tool: Parlo; Purpose: Video meetings; Owner: Priya Nair [1]."),
+        ("How often does a bus go to the airport?", "Line: X7 | Route: Station - Airport | Every: 25 minutes | Notes: no bus at night", "Line: X7; Route: Station - Airport; Every: 25 minutes; Notes: no bus at night [1]."),
         ("When is the blue bin collected?", "Bin: Blue | Collection: Monday\nBin: Green | Collection: Friday", "Bin: Blue; Collection: Monday [1]."),
     ],
-    ids=["Markdown", "named by the first row", "person", "named in each row"],
+    ids=["Markdown", "named by the first row", "person", "figure", "named in each row"],
 )  # fmt: skip
 def test_rows_are_quoted_with_the_names_of_their_columns(
     prompt: str, text: str, expected: str

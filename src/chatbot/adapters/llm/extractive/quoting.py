@@ -121,7 +121,8 @@ def _asked_cells(candidate: Candidate, matching: Matching) -> Sequence[tuple[str
     if any(is_named[1:]):
         return kept
     others = " ".join(value for _, value in kept[1:])
-    is_answer = (expected_in(others, question) or 0.0) > 0 or question.is_choice
+    is_choice = question.is_choice and "figure" not in question.asks
+    is_answer = (expected_in(others, question) or 0.0) > 0 or is_choice
     return kept if others and is_answer else cells
 
 
