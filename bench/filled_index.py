@@ -5,9 +5,10 @@ from functools import partial
 
 from search_data import MadeTexts
 
-from chatbot.adapters.search.searcher import PassageKey, Searcher
+from chatbot.adapters.search.searcher import Searcher
 from chatbot.adapters.search.tidying import index_of
 from chatbot.domain.identity import Owner
+from chatbot.domain.ports.search import PassageKey
 from chatbot.domain.ports.storage import Storage
 from chatbot.domain.search import Passage, Scope, messages_scope
 from chatbot.domain.transaction import Transaction

@@ -4,9 +4,10 @@ from collections.abc import Callable, Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any, TypeVar, cast
 
-from chatbot.adapters.search.searcher import PassageKey, Searcher
+from chatbot.adapters.search.searcher import Searcher
 from chatbot.adapters.search.stored_index import StoredIndex
 from chatbot.domain.ports.embedder import Embedder
+from chatbot.domain.ports.search import PassageKey
 from chatbot.domain.ports.storage import Storage
 from chatbot.domain.search import Passage, Scope
 from chatbot.domain.transaction import Transaction

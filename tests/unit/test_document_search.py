@@ -11,7 +11,7 @@ from chatbot.domain.authorization import of_client
 from chatbot.domain.documents import Access
 from chatbot.domain.identity import Client, ClientId, Owner, UserId
 from chatbot.domain.permissions import Permission
-from chatbot.domain.ports.search import Search, SearchIndex, Snapshot
+from chatbot.domain.ports.search import ReadTexts, Search, SearchIndex, Snapshot
 from chatbot.domain.search import Hit, Passage, Reason, Scope
 
 READER = of_client(
@@ -51,6 +51,7 @@ class EarlierSearch(Search):
         limit: int,
         labels: Collection[str] = (),
         seen: Snapshot | None = None,
+        texts: ReadTexts | None = None,
     ) -> Sequence[Hit]:
         return self._hits
 

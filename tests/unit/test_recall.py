@@ -214,7 +214,7 @@ async def test_settings_of_the_person_turn_recall_off(
     await app.ask("My sister Marta lives in Oslo.", who=ANA)
 
     def change(person: PersonMemory) -> PersonMemory:
-        return replace(person, settings=settings)
+        return person.with_settings(settings)
 
     await app.storage.transact(lambda tx: tx.person_memories.change(ANA.owner, change))
     reply = await app.ask("Where does my sister Marta live?", who=ANA)
@@ -322,6 +322,20 @@ async def test_index_that_cannot_be_read_costs_neither_the_items_nor_the_answer(
     reply = await app.ask(QUESTION, who=ANA)
     assert [each.text for each in reply.memory_used] == ["Works in Oslo."]
     assert "search_failed" in await decisions_of(app, reply)
+
+
+async def test_passage_is_authorised_again_when_its_text_is_read() -> None:
+    class Late(Counting):
+        async def documents(self, *_: Any, **options: Any) -> Any:
+            read.append(await options["texts"]([(document.id, 1)]))
+            await app.storage.transact(lambda tx: set_access(tx, document, Access()))
+            read.append(await options["texts"]([(document.id, 1)]))
+            return ()
+
+    app, read = app_with(search=Late()), list[object]()
+    document = await with_document(app)
+    await app.ask(QUESTION, who=ANA)
+    assert read == [{(document.id, 1): HOLIDAYS}, {}]
 
 
 async def test_greeting_searches_nothing_and_a_question_only_what_there_may_be() -> None:

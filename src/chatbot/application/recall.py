@@ -5,11 +5,11 @@ Only data that the caller may read is searched. If recall fails, the turn is ans
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import zip_longest
 
 from chatbot.application.recall_plan import MemoryRecall, RecallPlan, RecallPlanner, log_failure
-from chatbot.application.recalled_texts import messages_of, passages_of
+from chatbot.application.recalled_texts import ReadablePassages, messages_of
 from chatbot.application.relevance import Query
 from chatbot.application.turn import Turn
 from chatbot.domain.chat import TurnContext
@@ -24,13 +24,6 @@ MOST_MESSAGES = 5
 MOST_PASSAGES = 4
 _SEARCHED = 12
 """Hits of a search, of which some are not relevant enough."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Hits:
-    items: Sequence[Hit] = ()
-    messages: Sequence[Hit] = ()
-    passages: Sequence[Hit] = ()
 
 
 class Recaller:
@@ -68,40 +61,34 @@ class Recaller:
     async def _found(
         self, plan: RecallPlan, found: Recalled, turn: Turn, asked: TurnContext
     ) -> Recalled:
-        hits = await self._hits(plan, turn, asked)
-        if hits.items:
-            found = replace(found, items=plan.items.known(hits.items))
-        if not (hits.messages or hits.passages):
-            return _noted(found)
-
-        def read(tx: Transaction) -> tuple[Sequence[PastMessage], Sequence[RecalledPassage]]:
-            words = frozenset[str]().union(*(query.words for query in plan.queries))
-            who, labels = turn.principal, turn.documents.labels
-            messages = messages_of(
-                tx, who, hits.messages, person=plan.person, words=words, most=MOST_MESSAGES
-            )
-            passages = passages_of(tx, who, hits.passages, labels=labels, most=MOST_PASSAGES)
-            return messages, passages
-
-        messages, passages = await self._storage.transact(read)
+        """Run all searches concurrently."""
+        items, messages, passages = await asyncio.gather(
+            self._items(plan),
+            self._messages(plan, turn, asked),
+            self._passages(plan, turn),
+        )
         found = replace(found, messages=tuple(messages))
+        if items:
+            found = replace(found, items=plan.items.known(items))
         if found.passages is not None:
             found = replace(found, passages=tuple(passages))
         return _noted(found)
 
-    async def _hits(self, plan: RecallPlan, turn: Turn, asked: TurnContext) -> _Hits:
-        """Run all searches concurrently."""
-        search, owner = self._search, turn.owner
+    async def _items(self, plan: RecallPlan) -> Sequence[Hit]:
+        if not (plan.items.is_searched and plan.queries):
+            return ()
+        query, passages = plan.queries[-1], plan.items.passages
+        return await self._search.texts(query.text, passages, limit=_SEARCHED)
 
-        async def items() -> Sequence[Hit]:
-            if not (plan.items.is_searched and plan.queries):
-                return ()
-            query, passages = plan.queries[-1], plan.items.passages
-            return await search.texts(query.text, passages, limit=_SEARCHED)
+    async def _messages(
+        self, plan: RecallPlan, turn: Turn, asked: TurnContext
+    ) -> Sequence[PastMessage]:
+        if plan.messages is None:
+            return ()
 
-        async def messages(query: Query) -> Iterable[Hit]:
-            found = await search.messages(
-                owner,
+        async def search(query: Query) -> Iterable[Hit]:
+            found = await self._search.messages(
+                turn.owner,
                 query.text,
                 limit=_SEARCHED,
                 without=asked.session.id,
@@ -109,22 +96,32 @@ class Recaller:
             )
             return query.relevant_messages(found)
 
-        async def passages(query: Query) -> Iterable[Hit]:
-            found = await search.documents(
+        def read(tx: Transaction) -> Sequence[PastMessage]:
+            words = frozenset[str]().union(*(query.words for query in plan.queries))
+            return messages_of(
+                tx, turn.principal, hits, person=plan.person, words=words, most=MOST_MESSAGES
+            )
+
+        hits = await _each(search, plan.queries)
+        return await self._storage.transact(read) if hits else ()
+
+    async def _passages(self, plan: RecallPlan, turn: Turn) -> Sequence[RecalledPassage]:
+        if plan.documents is None:
+            return ()
+        readable = ReadablePassages(self._storage, turn.principal, turn.documents.labels)
+
+        async def search(query: Query) -> Iterable[Hit]:
+            found = await self._search.documents(
                 plan.atoms,
                 query.text,
                 limit=_SEARCHED,
                 labels=turn.documents.labels,
                 seen=plan.documents,
+                texts=readable.texts,
             )
             return query.relevant_passages(found)
 
-        in_items, in_messages, in_documents = await asyncio.gather(
-            items(),
-            _each(messages, plan.queries if plan.messages is not None else ()),
-            _each(passages, plan.queries if plan.documents is not None else ()),
-        )
-        return _Hits(items=in_items, messages=in_messages, passages=in_documents)
+        return readable.of(await _each(search, plan.queries), most=MOST_PASSAGES)
 
 
 async def _each(

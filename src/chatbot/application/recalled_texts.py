@@ -4,9 +4,12 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from chatbot.application.relevance import excerpt
 from chatbot.domain.chat import InterruptReason, Message, MessageRole, SessionId
+from chatbot.domain.document_passages import FoundPassage
 from chatbot.domain.documents import Document, DocumentId, is_readable, search_atoms_of
 from chatbot.domain.identity import Principal
 from chatbot.domain.person_memory import PersonMemory
+from chatbot.domain.ports.search import PassageKey
+from chatbot.domain.ports.storage import Storage
 from chatbot.domain.recall import PastMessage, RecalledPassage
 from chatbot.domain.search import Hit
 from chatbot.domain.transaction import Transaction
@@ -14,33 +17,45 @@ from chatbot.domain.transaction import Transaction
 MOST_MESSAGE_CHARS = 400
 
 
-def passages_of(
-    tx: Transaction,
-    principal: Principal,
-    hits: Sequence[Hit],
-    *,
-    labels: Collection[str],
-    most: int,
-) -> Sequence[RecalledPassage]:
-    """Return the passages of the first hits, without those that the caller may no longer read."""
-    readable = readable_documents(tx, principal, (hit.parent for hit in hits), labels)
-    keys = [(DocumentId(hit.parent), hit.seq) for hit in hits if hit.parent in readable][:most]
-    stored = tx.documents.passages(keys)
-    found = [stored[key] for key in keys if key in stored]
-    return [
-        RecalledPassage(
-            document_id=each.document_id,
-            version=each.version,
-            seq=each.passage.seq,
-            title=each.title,
-            heading=each.passage.heading,
-            text=each.passage.text,
-            start=each.passage.start,
-            end=each.passage.end,
-            rank=rank,
+class ReadablePassages:
+    """Reads passages of documents for a turn, and keeps those that its answer may use."""
+
+    def __init__(self, storage: Storage, principal: Principal, labels: Collection[str]) -> None:
+        self._storage, self._principal, self._labels = storage, principal, labels
+        self._found: dict[PassageKey, FoundPassage] = {}
+
+    async def texts(self, keys: Sequence[PassageKey]) -> Mapping[PassageKey, str]:
+        """Return the texts of the passages that the caller may read."""
+        found = await self._storage.transact(lambda tx: self._read(tx, keys))
+        self._found |= found
+        return {key: each.passage.text for key, each in found.items()}
+
+    def _read(
+        self, tx: Transaction, keys: Sequence[PassageKey]
+    ) -> Mapping[PassageKey, FoundPassage]:
+        parents = (parent for parent, _ in keys)
+        documents = readable_documents(tx, self._principal, parents, self._labels)
+        wanted = ((DocumentId(parent), seq) for parent, seq in keys)
+        found = tx.documents.passages_in(documents, wanted)
+        return {(str(document_id), seq): each for (document_id, seq), each in found.items()}
+
+    def of(self, hits: Sequence[Hit], *, most: int) -> tuple[RecalledPassage, ...]:
+        """Return the passages of the first hits that were read."""
+        found = [each for hit in hits if (each := self._found.get((hit.parent, hit.seq)))]
+        return tuple(
+            RecalledPassage(
+                document_id=each.document_id,
+                version=each.version,
+                seq=each.passage.seq,
+                title=each.title,
+                heading=each.passage.heading,
+                text=each.passage.text,
+                start=each.passage.start,
+                end=each.passage.end,
+                rank=rank,
+            )
+            for rank, each in enumerate(found[:most], start=1)
         )
-        for rank, each in enumerate(found, start=1)
-    ]
 
 
 def readable_documents(
@@ -48,7 +63,7 @@ def readable_documents(
     principal: Principal,
     ids: Collection[str] | Iterator[str],
     labels: Collection[str] = (),
-) -> Mapping[str, Document]:
+) -> Mapping[DocumentId, Document]:
     """Return the documents that answers to the caller may use, with one of the labels if given."""
     wanted = [DocumentId(each) for each in dict.fromkeys(ids)]
     if not wanted:

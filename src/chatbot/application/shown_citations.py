@@ -36,13 +36,13 @@ def shown_view(tx: Transaction, reader: Principal, view: SessionView) -> Session
 
 def _shown(
     message: Message,
-    documents: Mapping[str, Document],
+    documents: Mapping[DocumentId, Document],
     passages: Mapping[VersionPassageKey, StoredPassage],
 ) -> Message:
     if message.details is None:
         return message
     kept = tuple(
-        _quoted(each, documents[each.document_id], passages.get(_key(each)))
+        _quoted(each, documents[DocumentId(each.document_id)], passages.get(_key(each)))
         for each in message.citations
         if each.document_id in documents
     )

@@ -21,13 +21,18 @@ from chatbot.adapters.search.vectors import Quantised
 from chatbot.adapters.search.weighting import DOCUMENTS, MESSAGES, Weights
 from chatbot.domain.identity import Owner
 from chatbot.domain.ports.embedder import Embedder
-from chatbot.domain.ports.search import Search, SearchIndex, Snapshot, labelled
+from chatbot.domain.ports.search import (
+    PassageKey,
+    ReadTexts,
+    Search,
+    SearchIndex,
+    Snapshot,
+    labelled,
+)
 from chatbot.domain.ports.storage import Storage
 from chatbot.domain.search import Hit, Passage, Scope, messages_scope
 from chatbot.domain.transaction import Transaction
 
-PassageKey = tuple[str, int]
-"""The parent and the number of a passage."""
 PassageTexts = Callable[[Transaction, Sequence[PassageKey]], Mapping[PassageKey, str]]
 """Returns the texts of passages of documents; those that no longer exist are left out."""
 _Result = TypeVar("_Result")
@@ -144,6 +149,7 @@ class Searcher(Search):
         limit: int,
         labels: Collection[str] = (),
         seen: Snapshot | None = None,
+        texts: ReadTexts | None = None,
     ) -> Sequence[Hit]:
         def read(tx: Transaction) -> Snapshot:
             return self.look(tx.index, labelled(tx.index, tx.index.scopes_for(atoms), labels))
@@ -155,8 +161,11 @@ class Searcher(Search):
         if found is None:
             return []
         keys = [(each.parent, each.seq) for each in found.best]
-        texts = await self._storage.transact(lambda tx: self._passage_texts(tx, keys))
-        return await asyncio.to_thread(found.hits_in, texts, limit)
+        read_texts = texts or self._texts
+        return await asyncio.to_thread(found.hits_in, await read_texts(keys), limit)
+
+    async def _texts(self, keys: Sequence[PassageKey]) -> Mapping[PassageKey, str]:
+        return await self._storage.transact(lambda tx: self._passage_texts(tx, keys))
 
     async def texts(
         self, query: str, passages: Mapping[str, Sequence[Passage]], *, limit: int

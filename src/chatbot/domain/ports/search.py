@@ -117,6 +117,12 @@ def labelled(
     return [scope for scope in scopes if scope in wanted]
 
 
+PassageKey = tuple[str, int]
+"""The parent and the number of a passage."""
+ReadTexts = Callable[[Sequence[PassageKey]], Awaitable[Mapping[PassageKey, str]]]
+"""Reads the texts of those passages of documents that may be found."""
+
+
 class Search(Protocol):
     """Searches, off the event loop. Hits are in the order of their rank.
 
@@ -149,11 +155,12 @@ class Search(Protocol):
         limit: int,
         labels: Collection[str] = (),
         seen: Snapshot | None = None,
+        texts: ReadTexts | None = None,
     ) -> Sequence[Hit]:
         """Return the best matching passages of documents.
 
         Only of documents with one of the atoms in their audience and, if any are given, one of the
-        labels.
+        labels. `texts` reads what the best of them say; without it, the searcher does.
         """
 
     @abstractmethod

@@ -139,7 +139,12 @@ class Documents:
     def passages(self, keys: Iterable[PassageKey]) -> Mapping[PassageKey, FoundPassage]:
         """Return the passages that exist, with their documents."""
         wanted = list(dict.fromkeys(keys))
-        documents = self.get_all(document_id for document_id, _ in wanted)
+        return self.passages_in(self.get_all(document_id for document_id, _ in wanted), wanted)
+
+    def passages_in(
+        self, documents: Mapping[DocumentId, Document], wanted: Iterable[PassageKey]
+    ) -> Mapping[PassageKey, FoundPassage]:
+        """Return those of the passages that these documents have."""
         found = self.passages_of_versions(
             (document_id, live.number, seq)
             for document_id, seq in wanted

@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 
-from chatbot.adapters.search.searcher import PassageKey, Searcher
+from chatbot.adapters.search.searcher import Searcher
 from chatbot.domain.documents import DocumentId
-from chatbot.domain.ports.search import Search
+from chatbot.domain.ports.search import PassageKey, Search
 from chatbot.domain.ports.storage import Storage
 from chatbot.domain.transaction import Transaction
 from chatbot.entrypoints.container.embeddings import NO_EMBEDDINGS, Embeddings
