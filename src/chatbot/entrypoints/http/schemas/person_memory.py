@@ -178,7 +178,7 @@ class MemorySettingsBody(Body):
     )
     extract: bool = Field(description="Whether anything is learned from what you say.")
     notice: str | None = Field(
-        default=None, description="Ignored, so that an answer can be sent back."
+        default=None, description="Ignored, so that a response can be sent back unchanged."
     )
 
     def to_settings(self) -> MemorySettings:
