@@ -4,6 +4,7 @@ import json
 import struct
 from base64 import b64encode
 from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import pytest
@@ -17,7 +18,7 @@ from chatbot.domain.errors import (
     ModelUnavailable,
 )
 from chatbot.domain.ports.embedder import Embedder
-from chatbot.domain.ports.telemetry import NoTelemetry
+from chatbot.domain.ports.telemetry import Activity, NoTelemetry
 from embedding_calls import embedder_at, endpoint
 from meaning import vector_of
 from provider import SECRET, FakeProvider, Fault, Raw, closed_port_url
@@ -72,6 +73,18 @@ async def test_any_name_is_an_embedding_model(
     assert (request.method, request.path) == ("POST", "/v1/embeddings")
     assert request.body == {"model": model, "input": TEXTS}
     assert request.headers["authorization"] == "Bearer sk-ours"
+    await embedder.aclose()
+
+
+async def test_azures_deployments_get_their_query_and_their_key(
+    upstream: FakeProvider, transport: TransportName
+) -> None:
+    url = f"{upstream.base_url}?api-version=2024-10-21"
+    embedder = embedder_at(url, transport=transport)
+    await embedder.embed(TEXTS)
+    [request] = upstream.requests
+    assert (request.path, request.query) == ("/v1/embeddings", "api-version=2024-10-21")
+    assert request.headers["api-key"] == "sk-ours"
     await embedder.aclose()
 
 
@@ -253,6 +266,11 @@ class Counting(NoTelemetry):
     def __init__(self) -> None:
         super().__init__()
         self.counted: list[int] = []
+        self.activities: list[Activity] = []
+
+    def during(self, activity: Activity) -> AbstractContextManager[object]:
+        self.activities.append(activity)
+        return super().during(activity)
 
     def count_embedding_tokens(self, tokens: int) -> None:
         self.counted.append(tokens)
@@ -266,6 +284,7 @@ async def test_the_tokens_of_each_call_are_reported(upstream: FakeProvider) -> N
         upstream.raw = answering([{"embedding": [1]}], **usage)
         await embedder.embed(["x"])
     assert telemetry.counted == [7]
+    assert telemetry.activities == [Activity.EMBEDDING] * 4
     await embedder.aclose()
 
 

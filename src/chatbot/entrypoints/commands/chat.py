@@ -58,6 +58,7 @@ async def _turn(use: UseCases, session_id: SessionId | None, text: str) -> Sessi
     except NotFound:
         session_id = await _answer(use, None, text)
     await use.consolidation.wait_for(DEFAULT_PRINCIPAL.owner, session_id)
+    await use.embeddings.settle()
     return session_id
 
 

@@ -1,6 +1,8 @@
 """The parts that turn texts into vectors, together; without an embedding model, none of them."""
 
+import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from chatbot.application.document_vectors import DocumentVectors
@@ -44,6 +46,12 @@ class Embeddings:
         if self.queue is not None:
             await self.queue.drain()
 
+    async def settle(self) -> None:
+        """Finish what waits, within the time that a search would wait."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self.question_timeout_s):
+                await self.drain()
+
     async def aclose(self) -> None:
         """End at once."""
         if self.queue is not None:
@@ -68,12 +76,13 @@ def build_embeddings(
     """
     if settings.embedding.model is None:
         return NO_EMBEDDINGS
-    return _around(build_embedder(settings, telemetry, genkit_model()), settings, storage)
+    embedder = build_embedder(settings, telemetry, genkit_model())
+    return _around(embedder, settings, storage, patience_s=0)
 
 
 def build_late_embeddings(settings: Settings, storage: Storage) -> Embeddings:
     """Returns the parts for commands; the model is built when it is called for the first time."""
-    return _around(build_late_embedder(settings), settings, storage)
+    return _around(build_late_embedder(settings), settings, storage, patience_s=_PATIENCE_S)
 
 
 def build_vector_reindexing(
@@ -90,10 +99,12 @@ def _has_messages(settings: Settings) -> bool:
     return settings.recall.memory is MemoryRecall.ITEMS_AND_MESSAGES
 
 
-def _around(embedder: Embedder | None, settings: Settings, storage: Storage) -> Embeddings:
+def _around(
+    embedder: Embedder | None, settings: Settings, storage: Storage, *, patience_s: float
+) -> Embeddings:
     if embedder is None:
         return NO_EMBEDDINGS
-    vectors = PassageVectors(embedder, at_once=_AT_ONCE)
+    vectors = PassageVectors(embedder, at_once=_AT_ONCE, patience_s=patience_s)
     queue = VectorQueue(VectorWriter(storage, vectors))
     return Embeddings(
         embedder=embedder,

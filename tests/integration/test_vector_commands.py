@@ -1,4 +1,4 @@
-"""`chatbot ingest` with an embedding model: its documents have vectors when it ends."""
+"""Commands with an embedding model: what they store has vectors when they end."""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from chatbot.domain.ports.backend import StorageOptions
+from chatbot.domain.search import messages_scope
 from chatbot.domain.transaction import Transaction
+from chatbot.entrypoints.container.parts import DEFAULT_PRINCIPAL
 from chatbot.entrypoints.settings.loading import load_settings
 from chatbot.entrypoints.storage_backends import backend_of
 from commands import Run
@@ -73,3 +75,26 @@ async def test_a_provider_that_fails_costs_only_the_vectors_and_reindex_makes_th
     upstream.fault = None
     assert (await asyncio.to_thread(ready, "reindex"))[0] == 0
     assert all(passages == there for passages, there in (await vectors()).values())
+
+
+async def test_what_is_said_in_the_terminal_has_vectors_when_the_command_ends(
+    upstream: FakeProvider, ready: Run
+) -> None:
+    assert (await asyncio.to_thread(ready, "chat", "My dog is called Luna"))[0] == 0
+    sent = [text for each in upstream.requests for text in each.body["input"]]
+    assert sent[0] == "My dog is called Luna"
+    assert len(sent) == 2
+    url = load_settings().storage.url
+    async with backend_of(url).storage(url, StorageOptions()) as storage:
+        scope = messages_scope(DEFAULT_PRINCIPAL.owner)
+        there = await storage.transact(lambda tx: tx.index.vectors_of(scope, MODEL))
+    assert [sorted(numbers) for numbers in there.values()] == [[1, 2]]
+
+
+async def test_a_silent_provider_keeps_the_terminal_no_longer_than_a_search(
+    upstream: FakeProvider, ready: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EMBEDDING_TIMEOUT_SECONDS", "0.3")
+    upstream.fault = Fault.SILENT
+    async with asyncio.timeout(30):
+        assert (await asyncio.to_thread(ready, "chat", "My dog is called Luna"))[0] == 0
