@@ -203,11 +203,13 @@ async def test_people_who_switch_recall_off_cause_no_call(
     assert not upstream.requests
 
 
-@pytest.mark.parametrize("recall", ["off", "items"])
+@pytest.mark.parametrize(
+    "given", [{"memory_recall": "off"}, {"memory_recall": "items"}, {"memory_default": "off"}]
+)
 async def test_a_service_that_recalls_no_messages_embeds_none(
-    upstream: FakeProvider, recall: str
+    upstream: FakeProvider, given: dict[str, str]
 ) -> None:
-    async with serving_documents(**at(upstream.base_url, memory_recall=recall)) as library:
+    async with serving_documents(**at(upstream.base_url, **given)) as library:
         await ask(library, "My dog is called Luna")
         await library.service.use.embeddings.drain()
     assert not upstream.requests

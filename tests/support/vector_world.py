@@ -1,7 +1,7 @@
 """A store with sessions and documents, a fake embedding model, and what writes its vectors."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from canaries import plant_document
 from chatbot.application.passage_vectors import PassageVectors
@@ -63,7 +63,7 @@ class VectorWorld:
 
     async def settle(self, settings: MemorySettings, owner: Owner = ANA) -> None:
         """Change the settings of a person's memory."""
-        await self.change(lambda person: replace(person, settings=settings), owner)
+        await self.change(lambda person: person.with_settings(settings), owner)
 
     async def change(
         self, change: Callable[[PersonMemory], PersonMemory], owner: Owner = ANA
