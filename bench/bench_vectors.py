@@ -27,7 +27,7 @@ from chatbot.adapters.search.vectors import Quantised
 from chatbot.adapters.search.weighting import DOCUMENTS
 from chatbot.domain.ports.embedder import Embedder
 from chatbot.domain.ports.storage import Storage
-from chatbot.domain.search import Embedded, Scope, Vector, messages_scope
+from chatbot.domain.search import Embedded, Scope, Vector, messages_scope, rounded
 from chatbot.domain.transaction import Transaction
 from chatbot.entrypoints.container.parts import build_storage
 
@@ -49,7 +49,7 @@ class MadeVectors(Embedder):
 
     def of(self, text: str) -> Vector:
         chance = random.Random(text)  # not a secret
-        return [chance.gauss(each, SPREAD) for each in chance.choice(self._topics)]
+        return rounded([chance.gauss(each, SPREAD) for each in chance.choice(self._topics)])
 
     async def embed(self, texts: Sequence[str]) -> Sequence[Vector]:
         return [self.of(text) for text in texts]
@@ -63,17 +63,16 @@ async def put_vectors(
 ) -> Mapping[tuple[str, int], Vector]:
     """Give each passage of an access class a vector."""
     count = await storage.transact(lambda tx: tx.index.indexed(scope))
-    vectors = {
-        parent: {seq: made.of(f"{parent} {seq}") for seq in range(1, 1 + passages)}
-        for parent, passages in count.items()
-    }
+    vectors: dict[tuple[str, int], Vector] = {}
+    for parent, passages in count.items():
+        new = {seq: made.of(f"{parent} {seq}") for seq in range(1, 1 + passages)}
+        await storage.transact(partial(put, scope, parent, Embedded(model=made.model, vectors=new)))
+        vectors |= {(parent, seq): vector for seq, vector in new.items()}
+    return vectors
 
-    def put(tx: Transaction) -> None:
-        for parent, each in vectors.items():
-            tx.index.put_vectors(scope, parent, Embedded(model=made.model, vectors=each))
 
-    await storage.transact(put)
-    return {(parent, seq): v for parent, each in vectors.items() for seq, v in each.items()}
+def put(scope: Scope, parent: str, vectors: Embedded, tx: Transaction) -> None:
+    tx.index.put_vectors(scope, parent, vectors)
 
 
 async def added(name: str, url: str, dimension: int, rounds: int) -> list[Figure]:
