@@ -141,6 +141,33 @@ async def test_a_long_tail_is_folded_after_a_search_and_results_stay_the_same() 
     assert await store.searcher.messages(ANA, "the kite of 3", limit=9) == before
 
 
+async def test_a_long_tail_is_folded_after_many_turns_without_a_search() -> None:
+    store = IndexStorage()
+    for session in ("s1", "s2"):
+        say(store, ANA, session, ["My kite is red.", "Nice!"] * 16)
+    for _ in range(31):
+        store.searcher.answered(ANA)
+    store.searcher.answered(LUIS)
+    await store.searcher.tidier.idle()
+    assert len(store.rows.tails([messages_scope(ANA)])) == 64
+    store.searcher.answered(ANA)
+    await store.searcher.tidier.idle()
+    assert store.rows.tails([messages_scope(ANA)]) == []
+    assert [head.count for head in store.rows.heads([messages_scope(ANA)])] == [64]
+
+
+async def test_turns_count_anew_after_a_search_has_folded() -> None:
+    store = IndexStorage()
+    for _ in range(31):
+        store.searcher.answered(ANA)
+    store.searcher.tidier.add([messages_scope(ANA)])
+    await store.searcher.tidier.idle()
+    say(store, ANA, "s1", ["My kite is red.", "Nice!"])
+    store.searcher.answered(ANA)
+    await store.searcher.tidier.idle()
+    assert len(store.rows.tails([messages_scope(ANA)])) == 2
+
+
 async def test_many_short_tails_are_folded_too() -> None:
     store = IndexStorage()
     for number in range(300):

@@ -174,6 +174,9 @@ class Searcher(Search):
             return []
         return await asyncio.to_thread(_best_of, query, passages, limit)
 
+    def answered(self, owner: Owner) -> None:
+        self.tidier.note_turn(messages_scope(owner))
+
     async def aclose(self) -> None:
         await self.tidier.aclose()
         if self._questions is not None:

@@ -2,10 +2,11 @@
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import islice
 
-from chatbot.adapters.search.folding import Plan
+from chatbot.adapters.search.folding import LONGEST_TAIL, Plan
 from chatbot.adapters.search.stored_index import StoredIndex
 from chatbot.domain.errors import StorageFailure
 from chatbot.domain.ports.search import SearchIndex
@@ -15,6 +16,9 @@ from chatbot.domain.transaction import Transaction
 
 _log = logging.getLogger("chatbot.search")
 
+_TURNS = LONGEST_TAIL // 2
+"""A turn has two messages."""
+_SCOPES_COUNTED = 10_000
 _AT_ONCE = 128
 """How many access classes are folded in one transaction."""
 
@@ -30,10 +34,21 @@ class Tidier:
         self._due: dict[Scope, None] = {}
         self._task: asyncio.Task[None] | None = None
         self._closing = False
+        self._turns = Counter[Scope]()
+
+    def note_turn(self, scope: Scope) -> None:
+        """Fold a person's messages after so many turns in which no search has done so."""
+        self._turns[scope] += 1
+        if self._turns[scope] == _TURNS:
+            self.add([scope])
+        if len(self._turns) > _SCOPES_COUNTED:
+            self._turns.clear()
 
     def add(self, scopes: Iterable[Scope]) -> None:
         """Fold these access classes soon."""
-        self._due.update(dict.fromkeys(scopes))
+        for scope in scopes:
+            self._due[scope] = None
+            del self._turns[scope]
         is_idle = self._task is None or self._task.done()
         if self._due and is_idle:
             self._task = asyncio.create_task(self._run())

@@ -169,6 +169,10 @@ class Search(Protocol):
     ) -> Sequence[Hit]:
         """Return the best of the given passages, by parent, such as the items of a memory."""
 
+    def answered(self, owner: Owner) -> None:  # noqa: ARG002 # only an index needs it
+        """Note that a turn was stored: the index is kept fast in the background."""
+        return
+
     async def aclose(self) -> None:
         """Stop the background work."""
         return

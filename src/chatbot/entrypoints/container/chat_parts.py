@@ -12,6 +12,8 @@ from chatbot.application.prompt import PromptBuilder
 from chatbot.application.recall import Recaller
 from chatbot.application.session_room import SessionRoom
 from chatbot.application.shares import Shares
+from chatbot.domain.chat import SessionId
+from chatbot.domain.identity import Owner
 from chatbot.domain.ports.model import ChatModel
 from chatbot.domain.ports.search import Search
 from chatbot.domain.ports.storage import Storage
@@ -68,7 +70,12 @@ def build_chat(
     shares: Shares,
     budgets: Budgets,
     embeddings: Embeddings,
+    search: Search,
 ) -> Chat:
+    def answered(owner: Owner, session_id: SessionId) -> None:
+        embeddings.answered(owner, session_id)
+        search.answered(owner)
+
     return Chat(
         storage,
         model,
@@ -82,7 +89,7 @@ def build_chat(
         shares=shares,
         notice=settings.assistant.notice,
         recall=recaller.recall,
-        answered=embeddings.answered,
+        answered=answered,
         telemetry=telemetry,
     )
 

@@ -124,6 +124,7 @@ class Container(containers.DeclarativeContainer):
         shares=shares,
         budgets=budgets,
         embeddings=embeddings,
+        search=search,
     )
     ingestion = providers.Singleton(
         document_parts.build_ingestion, settings, storage, extractor, embeddings, telemetry
