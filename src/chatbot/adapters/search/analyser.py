@@ -6,9 +6,9 @@ text indexed by another version must be indexed again.
 
 import hashlib
 import re
-import unicodedata
 from collections.abc import Sequence
 from functools import lru_cache
+from unicodedata import combining, normalize
 
 from chatbot.adapters.search.languages import DEFAULT, language_of, languages, stem
 
@@ -25,8 +25,8 @@ def fold(text: str) -> str:
     """Returns the text in lower case, without accents and other marks, in compatible forms."""
     if text.isascii():
         return text.lower()
-    decomposed = unicodedata.normalize("NFKD", text.lower())
-    return "".join(char for char in decomposed if not unicodedata.combining(char))
+    decomposed = normalize("NFKD", text.lower())
+    return "".join([char for char in decomposed if char < "\x80" or not combining(char)])
 
 
 def words_of(text: str) -> list[str]:

@@ -41,8 +41,11 @@ class Shards(RecordFiles[Record]):
         """The folder is made by the first write."""
 
     def paths(self) -> list[Path]:
+        return [self._folder / name for name in self._names()]
+
+    def _names(self) -> list[str]:
         names = self._files.listdir(self._folder) if exists(self._files, self._folder) else []
-        return [self._folder / name for name in sorted(_NAMES.intersection(names))]
+        return sorted(_NAMES.intersection(names))
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -67,18 +70,18 @@ class Shards(RecordFiles[Record]):
     ) -> Sequence[Record]:
         found = [
             (self._kind.key_of(record), record)
-            for path in self.paths()
-            for record in self._shard(path.name).page(field=field, value=value, limit=None)
+            for name in self._names()
+            for record in self._shard(name).page(field=field, value=value, limit=None)
         ]
         found.sort(key=lambda each: each[0])
         return [record for key, record in found if key > after][:limit]
 
     def table(self, *, is_locked: bool) -> RecordTable[Record]:  # noqa: ARG002 # as above
-        records = (each for path in self.paths() for each in self._shard(path.name).by_key.values())
+        records = (each for name in self._names() for each in self._shard(name).by_key.values())
         return RecordTable(self._kind, records)
 
     def tables(self, *, is_locked: bool) -> Sequence[RecordTable[Record]]:  # noqa: ARG002 # as above
-        return [self._shard(path.name) for path in self.paths()]
+        return [self._shard(name) for name in self._names()]
 
     def change(self, puts: Puts[Record], removed: Iterable[Key] = ()) -> None:
         self._require_free(puts)
@@ -115,9 +118,7 @@ class Shards(RecordFiles[Record]):
         ]
         if changed:
             new = {self._kind.key_of(record): record for record, _ in puts}
-            stored = (
-                each for path in self.paths() for each in self._shard(path.name).by_key.values()
-            )
+            stored = (each for name in self._names() for each in self._shard(name).by_key.values())
             others = (each for each in stored if self._kind.key_of(each) not in new)
             RecordTable(self._kind, [*others, *new.values()])
 
