@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 
-from chatbot.adapters.llm.scripted import ScriptedModel
+from chatbot.adapters.llm.scripted import Answer, ScriptedModel
 from chatbot.domain.ports.extraction import Extractor
 from chatbot.domain.ports.model import ModelRequest
 from plain_extractor import PlainExtractor
@@ -29,7 +29,7 @@ PEOPLE = {
 @asynccontextmanager
 async def serving_documents(
     extractor: Extractor | None = None,
-    answer: str | Callable[[ModelRequest], str] = "Of course.",
+    answer: str | Callable[[ModelRequest], Answer] = "Of course.",
     **given: object,
 ) -> AsyncGenerator["Library"]:
     """Serve a company with some people who may read documents; each answer is the same, or made."""

@@ -12,7 +12,7 @@ from chatbot.domain.audit import Action, AuditEvent
 from chatbot.domain.authorization import is_within_reach, require
 from chatbot.domain.chat import Session, SessionCursor, SessionId
 from chatbot.domain.documents import Document, Version, owner_atom
-from chatbot.domain.errors import NotFound, Unauthenticated
+from chatbot.domain.errors import Forbidden, NotFound, Unauthenticated
 from chatbot.domain.identity import MAX_ID_CHARS, Owner, Principal, User, UserId
 from chatbot.domain.permissions import Permission
 from chatbot.domain.person_memory import PersonMemory
@@ -22,6 +22,7 @@ from chatbot.domain.session_fields import clean_reason
 from chatbot.domain.text import is_storable
 from chatbot.domain.transaction import Transaction
 
+_DOCUMENTS = frozenset({Permission.DOCUMENTS_READ, Permission.DOCUMENTS_MANAGE})
 _SESSIONS_AT_ONCE, _ACCESSES_AT_ONCE, _DOCUMENTS_AT_ONCE = 100, 500, 100
 
 
@@ -119,13 +120,23 @@ class DataExport:
         self._clock, self._new_id = clock, new_id
 
     async def own(self, principal: Principal) -> PersonalData:
-        """Return the caller's own data."""
+        """Return the caller's own data.
+
+        Raises:
+            Forbidden: an application calls for them whose key may not read all of it.
+        """
         user = principal.user
         if user is None:
             raise Unauthenticated("This call requires a user: log in first.")
-        await self._storage.transact(
-            lambda tx: self._auditing.note(tx, principal, _event_of(user.id))
-        )
+        scopes = principal.client.user_permissions
+
+        def begun(tx: Transaction) -> None:
+            has_documents = tx.documents.count_of(owner_atom(principal.owner)) > 0
+            if Permission.CHAT not in scopes or (has_documents and not scopes & _DOCUMENTS):
+                raise Forbidden("The key of the application does not permit all of the data.")
+            self._auditing.note(tx, principal, _event_of(user.id))
+
+        await self._storage.transact(begun)
         return PersonalData(user, principal, self._storage, self._usage)
 
     async def of(self, principal: Principal, user_id: str, reason: str) -> PersonalData:

@@ -28,7 +28,7 @@ router = routing.router(tag="personal_data")
 
 
 @router.get("/me/export", response_class=Response, responses={200: DOCUMENTED})
-@documented(AuditUnavailable)
+@documented(Forbidden, AuditUnavailable)
 async def export_own(_: CurrentUser, caller: Caller, use: UseCases) -> Response:
     """Export all data about the caller as a ZIP file.
 
