@@ -212,3 +212,13 @@ async def test_a_closed_queue_ends_at_once_and_takes_nothing_more(small: VectorW
     queue.add(session)
     await queue.drain()
     assert await small.vectors() == {}
+
+
+async def test_draining_ends_at_the_first_failure_of_the_provider(small: VectorWorld) -> None:
+    def answer(_: Sequence[str]) -> Sequence[Vector]:
+        raise ModelUnavailable
+
+    small.embedder.answer = answer
+    parents = [await small.say("text", session_id=SessionId(f"{n:032x}")) for n in range(40)]
+    await embed(small, *parents)
+    assert len(small.embedder.calls) == 1

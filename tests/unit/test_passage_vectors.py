@@ -146,10 +146,13 @@ async def test_a_busy_provider_is_waited_for_within_a_limit() -> None:
     assert await patient.of_texts(["x"]) == [rounded(vector_of("x"))]
     assert waits == [7, 7]
     waits.clear()
-    refusing(embedder, ModelUnavailable(), lambda _: True)
+    refusing(embedder, ModelUnavailable(status=503), lambda _: True)
     with pytest.raises(ModelUnavailable):
         await patient.of_texts(["x"])
     assert waits == [1, 2, 4, 8]
+    refusing(embedder, ModelUnavailable(), lambda _: True)
+    with pytest.raises(ModelUnavailable):
+        await patient.of_texts(["x"])
     with pytest.raises(ModelUnavailable):
         await PassageVectors(embedder, sleep=sleep).of_texts(["x"])
     assert len(waits) == 4

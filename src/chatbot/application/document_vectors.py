@@ -5,7 +5,8 @@ A failing embedding model delays no document: it is found by its words, and its 
 
 import asyncio
 import logging
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 
 from chatbot.application.passage_vectors import PassageVectors
 from chatbot.application.vector_parents import DocumentParent
@@ -20,22 +21,37 @@ _BEFORE_PUBLISHING = 64
 """Passages that are embedded before the document is published: most documents have fewer."""
 _WAITS_S = 30.0
 """How long a document waits for its vectors before it is published."""
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 10.0, 600.0
+"""After a failure, no document waits for so long."""
 
 
 class DocumentVectors:
     """Embeds the first passages of a document at once, and leaves the others to the queue."""
 
-    def __init__(self, vectors: PassageVectors, queue: VectorQueue) -> None:
-        self._vectors, self._queue = vectors, queue
+    def __init__(
+        self,
+        vectors: PassageVectors,
+        queue: VectorQueue,
+        *,
+        seconds: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._vectors, self._queue, self._seconds = vectors, queue, seconds
+        self._pause_s, self._paused_until = _FIRST_PAUSE_S / 2, 0.0
 
     async def of(self, passages: Sequence[Passage]) -> Embedded | None:
-        """Return the vectors of the first passages; None if the model fails."""
+        """Return the vectors of the first passages; None if the model fails or has failed lately."""
+        if self._seconds() < self._paused_until:
+            return None
         try:
             async with asyncio.timeout(_WAITS_S):
-                return await self._vectors.of(passages[:_BEFORE_PUBLISHING])
+                found = await self._vectors.of(passages[:_BEFORE_PUBLISHING])
         except (ModelFailure, TimeoutError) as error:
             logger.warning("a document is found by its words only, for now: %s", cause_of(error))
+            self._pause_s = min(2 * self._pause_s, _LONGEST_PAUSE_S)
+            self._paused_until = self._seconds() + self._pause_s
             return None
+        self._pause_s = _FIRST_PAUSE_S / 2
+        return found
 
     def published(self, document: Document, embedded: Embedded | None) -> None:
         """Have the queue embed what a version lacks that has been published with these vectors."""

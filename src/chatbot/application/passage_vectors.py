@@ -125,7 +125,7 @@ class PassageVectors:
                 return await asyncio.to_thread(_all_rounded, found)
             except ModelUnavailable as error:
                 wait_s = max(pause_s, error.retry_after_s or 0.0)
-                if _is_failing(error) or waited_s + wait_s > self._patience_s:
+                if not _is_busy(error) or waited_s + wait_s > self._patience_s:
                     raise
                 await self._sleep(wait_s)
                 waited_s, pause_s = waited_s + wait_s, pause_s * 2
@@ -158,6 +158,11 @@ def _is_about(texts: Sequence[str], error: ModelFailure) -> bool:
     if isinstance(error, ModelUnavailable):
         return _is_failing(error)
     return isinstance(error, PromptRefused) or error.status in _ABOUT_TEXTS
+
+
+def _is_busy(error: ModelUnavailable) -> bool:
+    """Whether the provider has answered that it may be asked again."""
+    return error.status is not None and not _is_failing(error)
 
 
 def _is_failing(error: ModelUnavailable) -> bool:

@@ -50,10 +50,11 @@ class VectorQueue:
             self._task = asyncio.create_task(self._run(), context=Context())
 
     async def drain(self) -> None:
-        """Do now what waits; what fails is left."""
+        """Do now what waits, until the provider fails; what is left is done later, see above."""
         await self._stop()
-        while self._waiting:
-            await self._work(self._taken())
+        while self._waiting and await self._work(self._taken()):
+            pass
+        self._waiting.clear()
 
     async def aclose(self) -> None:
         """End at once. What is left is done later, see above."""
