@@ -89,6 +89,12 @@ async def test_the_question_is_not_sent_if_there_is_nothing_to_compare_it_with(
     assert embedder.asked == []
 
 
+async def test_without_passages_no_vector_is_read() -> None:
+    store = company(WordEmbedder())
+    store.rows.vector_heads = None  # type: ignore[assignment,method-assign]
+    assert await store.searcher.documents(["nobody"], "holidays", limit=5) == []
+
+
 async def test_vectors_of_another_length_are_left_alone() -> None:
     store, plain = company(WordEmbedder(24)), company(None)
     embed(store, "one", "holidays", [HOLIDAYS, "the weather"])

@@ -64,11 +64,14 @@ class LruCache(Generic[Kept]):
 
 
 class VectorCache:
-    """Vectors by the ids of their chunks: signs one by one and together, and codes."""
+    """Vectors by the ids of their chunks: signs one by one and together, and codes.
+
+    A pool holds the same chunks, so that both take hardly more than one.
+    """
 
     def __init__(self, signs_bytes: int = 64 * 2**20, codes_bytes: int = 64 * 2**20) -> None:
-        self.chunks: LruCache[Chunk] = LruCache(signs_bytes // 2)
-        self.pools: LruCache[Pool] = LruCache(signs_bytes // 2)
+        self.chunks: LruCache[Chunk] = LruCache(signs_bytes)
+        self.pools: LruCache[Pool] = LruCache(signs_bytes)
         self.codes: LruCache[Codes] = LruCache(codes_bytes)
 
     def clear(self) -> None:

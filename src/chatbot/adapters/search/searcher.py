@@ -118,10 +118,11 @@ class Searcher(Search):
         )
 
     def look(self, index: SearchIndex, scopes: Collection[Scope]) -> Snapshot:
-        own, vectors = own_index(index), None
-        if self._questions is not None:
-            vectors = own.vector_snapshot(scopes, self._questions.model)
-        return _View(words=own.snapshot(scopes), vectors=vectors)
+        own = own_index(index)
+        words = own.snapshot(scopes)
+        if self._questions is None or words.is_empty:
+            return _View(words=words, vectors=None)
+        return _View(words=words, vectors=own.vector_snapshot(scopes, self._questions.model))
 
     async def messages(
         self,
