@@ -44,6 +44,15 @@ def shell(ready: Run, tmp_path: Path) -> dict[str, str]:
     return {**os.environ, "PATH": f"{bin_folder}{os.pathsep}{os.environ['PATH']}"}
 
 
+@pytest.mark.parametrize("page", ["security.md", "operations.md"])
+def test_page_says_where_the_command_is(page: str) -> None:
+    introduction = (DOCS / page).read_text("utf-8").split("\n## ")[0]
+    assert (
+        "`chatbot` is `.venv/bin/chatbot`; run the commands in the folder of `.env`."
+        in introduction
+    )
+
+
 @pytest.mark.skipif(os.name == "nt", reason="needs a POSIX shell")
 @pytest.mark.parametrize(
     ("page", "section"), [("security.md", "Audit"), ("operations.md", "Who did what")]

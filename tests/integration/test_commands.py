@@ -15,7 +15,7 @@ import pytest
 
 import chatbot
 from chatbot import __version__
-from chatbot.domain.permissions import DEFAULT_ROLES
+from chatbot.domain.permissions import DEFAULT_ROLES, ROLE_PERMISSIONS, Permission
 from commands import Run
 from provider import FakeProvider
 from service import API_KEY, JWT_SECRET
@@ -423,6 +423,16 @@ def test_help_wraps_paragraphs_and_shows_the_whole_summary_of_each_command(
         assert "..." not in run(*group.split(), "--help")[1].partition("Commands:")[2], group
     paragraph = run("ingest", "--help")[1].split("\n\n")[2]
     assert all(len(line) > 60 for line in paragraph.splitlines()[:-1]), paragraph
+
+
+@pytest.mark.parametrize(
+    ("command", "names"), [("key create", [*Permission]), ("role set", [*ROLE_PERMISSIONS])]
+)
+def test_help_lists_scopes_and_permissions(run: Run, command: str, names: list[str]) -> None:
+    out = run(*command.split(), "--help")[1]
+    [listed] = re.findall(r"One\s+of:\s+([^\[]*)\.\s", out)
+    assert sorted(re.split(r",\s+", listed)) == sorted(names)
+    assert max(map(len, out.splitlines())) <= 80
 
 
 def test_version_and_help_need_no_settings(run: Run) -> None:

@@ -28,7 +28,7 @@ def stored(ready: Run, request: pytest.FixtureRequest, monkeypatch: pytest.Monke
 
 def made(run: Run, *command: str) -> str:
     code, out, err = run(*command)
-    assert (code, err) == (0, "")
+    assert (code, err) == (0, "The key is shown only this once: store it now.\n")
     raw_key = out.removeprefix("key: ").removesuffix("\n")
     assert key_id_of(raw_key) is not None
     return raw_key
@@ -54,9 +54,10 @@ def test_key_is_made_listed_rotated_and_revoked(stored: Run) -> None:
         "last_used_on": None,
     }
     end = f"{key['expires_at'][:16]}Z"
+    header = "id        client    state   expires            last used  scopes       label"
     assert stored("key", "list") == (
         0,
-        f"{key_id}  intranet  active  {end}  -  chat,memory  Widget\n",
+        f"{header}\n{key_id}  intranet  active  {end}  -          chat,memory  Widget\n",
         "",
     )
     new_key = made(stored, "key", "rotate", key_id, "--overlap-hours", "1")
@@ -159,5 +160,6 @@ def test_commands_of_the_administration_page_work_as_written(ready: Run) -> None
         assert name == "chatbot"
         [key_id] = [key["id"] for key in listed(ready)[:1]] or [""]
         code, out, err = ready(*(key_id if word == "k7m2x9qd" else word for word in words))
-        assert (code, err) == (0, ""), line
+        assert code == 0, line
+        assert all("is shown only this once" in note for note in err.splitlines()), line
         assert out

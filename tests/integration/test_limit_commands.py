@@ -33,7 +33,11 @@ def test_limits_are_made_listed_changed_and_deleted(on_store: Run) -> None:
     assert on_store(*streams, "--subject", "client", "--name", "partner")[0] == 0
     assert on_store("limit", "list") == (
         0,
-        "few      client partner  2 streams\nmonthly  everyone        700 tokens per month\n",
+        (
+            "id       applies to      limit                 model\n"
+            "few      client partner  2 streams             -\n"
+            "monthly  everyone        700 tokens per month  -\n"
+        ),
         "",
     )
     code, out, _ = on_store("limit", "list", "--json")

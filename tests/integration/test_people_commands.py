@@ -38,7 +38,10 @@ def test_users_are_listed_with_state_roles_and_department(staffed: Run) -> None:
     assert staffed("user", "disable", LUIS)[0] == 0
     assert staffed("user", "list") == (
         0,
-        "ana@example.com   active    admin     -\nluis@example.com  disabled  employee  sales\n",
+        (
+            "e-mail            state     roles     department\n"
+            "ana@example.com   active    admin     -\nluis@example.com  disabled  employee  sales\n"
+        ),
         "",
     )
     luis = listed(staffed)[LUIS]

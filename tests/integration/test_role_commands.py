@@ -43,7 +43,10 @@ def test_role_is_set_listed_and_deleted(staffed: Run) -> None:
         "description": "Leads.",
         "own_department_only": True,
     }
-    assert "lead" in staffed("role", "list")[1].splitlines()[-1]
+    header, *_, last = staffed("role", "list")[1].splitlines()
+    assert header.split() == ["name", "permissions", "description"]
+    assert last.split() == ["lead", "chat,users.read", "(own", "department)", "Leads."]
+    assert last.index("chat,") == header.index("permissions")
     assert staffed(*LEAD) == (0, "changed: lead\n", "")
     assert staffed(*CREATE_EVA, "--role", "lead", "--one-time")[0] == 0
     code, _, err = staffed("role", "delete", "lead")
@@ -81,8 +84,8 @@ def test_wrong_command_is_refused_and_changes_nothing(
 
 
 def test_user_is_created_with_a_one_time_password_changed_and_erased(staffed: Run) -> None:
-    code, out, _ = staffed(*CREATE_EVA, "--expires-at", "2099-01-01T00:00:00Z", "--one-time")
-    assert code == 0
+    code, out, err = staffed(*CREATE_EVA, "--expires-at", "2099-01-01T00:00:00Z", "--one-time")
+    assert (code, err) == (0, "The one-time password is shown only this once: store it now.\n")
     [first, second] = out.splitlines()
     assert first == f"user: {EVA}"
     assert len(second.removeprefix("one-time password: ")) == 24
@@ -102,8 +105,9 @@ def test_user_is_created_with_a_one_time_password_changed_and_erased(staffed: Ru
     plain = staffed("user", "show", "e@x.es")[1]
     assert "roles: auditor\n" in plain
     assert "last_login_at: -\n" in plain
-    code, out, _ = staffed("user", "password", "e@x.es", "--one-time")
+    code, out, err = staffed("user", "password", "e@x.es", "--one-time")
     assert (code, len(out)) == (0, len("one-time password: \n") + 24)
+    assert "only this once" in err
     code, out, _ = staffed("user", "delete", "e@x.es", "--yes")
     assert code == 0
     assert json.loads(out)["erased"]["users"] == 1

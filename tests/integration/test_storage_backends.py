@@ -54,7 +54,7 @@ def test_a_registered_backend_serves_every_command(
     assert (tmp_path / "other" / "inner" / "auth" / "users.json").is_file()
     monkeypatch.setenv("STORAGE_URL", "toy:other")
     assert toy("backup", "other.jsonl") == saved
-    assert toy("user", "list")[1].startswith(EMAIL)
+    assert EMAIL in toy("user", "list")[1]
 
 
 def test_a_backend_without_tables_has_none_to_upgrade(toy: Run) -> None:

@@ -161,7 +161,7 @@ class _Run:
         self._named_gone.update(gone)
         if any(each.has_no_readers for each in reports):
             say(_NO_READERS, err=True)
-        for line in table([("file", "reason"), *failures]) if failures else ():
+        for line in table(("file", "reason"), failures) if failures else ():
             say(line, err=True)
         say(self._summary(reports, gone, failures))
 

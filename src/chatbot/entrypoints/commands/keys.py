@@ -19,7 +19,7 @@ from chatbot.domain.identity import KeyId, Principal
 from chatbot.domain.permissions import Permission
 from chatbot.domain.text import decode_utf8, rfc3339
 from chatbot.entrypoints.commands.command_line import say
-from chatbot.entrypoints.commands.management import AsJson, managed, table
+from chatbot.entrypoints.commands.management import AsJson, managed, say_once, table
 from chatbot.entrypoints.container.use_cases import Management
 
 key = typer.Typer(help="Manage the API keys of applications.", no_args_is_help=True)
@@ -43,7 +43,10 @@ def create_key(
     ],
     scope: Annotated[
         list[Permission],
-        typer.Option(metavar="SCOPE", help="What the key allows, such as `chat`. Repeatable."),
+        typer.Option(
+            metavar="SCOPE",
+            help=f"What the key allows. Repeatable. One of: {', '.join(sorted(Permission))}.",
+        ),
     ],
     label: Annotated[str, typer.Option(help="A note, shown in the list of keys.")] = "",
     expires_in_days: Annotated[
@@ -71,18 +74,14 @@ def create_key(
 
 @key.command("list")
 def list_keys(*, as_json: AsJson = False) -> None:
-    """List all keys.
-
-    Columns: id, client, state, expiry, last use, scopes and label.
-    """
+    """List all keys."""
     lines = managed(_all_lines)
     if as_json:
         say(json.dumps({"keys": [_to_json(each) for each in lines]}, indent=2))
         return
-    for line in _table(lines):
+    empty = ["no keys: create one with `chatbot key create --client NAME --scope chat`"]
+    for line in _table(lines) if lines else empty:
         say(line)
-    if not lines:
-        say("no keys: create one with `chatbot key create --client NAME --scope chat`")
 
 
 @key.command("rotate")
@@ -135,7 +134,7 @@ def _show(made: MadeKey, *, as_json: bool) -> None:
         say(json.dumps({**_to_json(made.line), **shown}, indent=2))
         return
     for name, secret in shown.items():
-        say(f"{name.replace('_', ' ')}: {secret}")
+        say_once(name.replace("_", " "), secret)
 
 
 async def _all_lines(use: Management, account: Principal) -> list[KeyLine]:
@@ -167,4 +166,4 @@ def _table(lines: Sequence[KeyLine]) -> list[str]:
         ]
         for line in lines
     ]
-    return table(rows)
+    return table(["id", "client", "state", "expires", "last used", "scopes", "label"], rows)

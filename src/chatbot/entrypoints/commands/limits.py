@@ -26,7 +26,8 @@ def list_limits(*, as_json: AsJson = False) -> None:
     if as_json:
         say(json.dumps({"limits": [_to_json(each) for each in found]}, indent=2))
         return
-    for line in table([_cells(each) for each in found]) if found else ["no limits"]:
+    header = ["id", "applies to", "limit", "model"]
+    for line in table(header, [_cells(each) for each in found]) if found else ["no limits"]:
         say(line)
 
 
@@ -84,7 +85,7 @@ def show_usage(
         say(json.dumps({**period, "by": by.value, "rows": rows}, indent=2))
         return
     cells = [[key or "-", *map(_cell, _row(used).values())] for key, used in report.rows.items()]
-    for line in table([[by.value, *_row(Used())], *cells]):
+    for line in table([by.value, *_row(Used())], cells):
         say(line)
 
 
@@ -109,7 +110,7 @@ def _row(used: Used) -> Mapping[str, int | bool]:
 def _cells(each: Limit) -> list[str]:
     whose = f"{each.subject.value} {each.name}".strip()
     per = f" per {each.per.value}" if each.per else ""
-    return [each.id, whose, f"{each.limit} {each.kind.value}{per}", each.model or ""]
+    return [each.id, whose, f"{each.limit} {each.kind.value}{per}", each.model or "-"]
 
 
 def _to_json(each: Limit) -> dict[str, object]:

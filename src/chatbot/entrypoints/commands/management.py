@@ -16,6 +16,7 @@ from chatbot.entrypoints.commands.command_line import (
     command_settings,
     host_principal,
     persistent,
+    say,
 )
 from chatbot.entrypoints.container.use_cases import Management
 
@@ -64,8 +65,14 @@ def read_password(*, from_stdin: bool) -> str:
     return password
 
 
-def table(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Returns the rows as lines with aligned columns."""
-    visible = [[visible_line(cell) for cell in row] for row in rows]
+def say_once(name: str, secret: str) -> None:
+    """Print a secret, with a note on stderr, where it is not in the way of a script."""
+    say(f"{name}: {secret}")
+    say(f"The {name} is shown only this once: store it now.", err=True)
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Returns the header and the rows as lines with aligned columns."""
+    visible = [[visible_line(cell) for cell in row] for row in (header, *rows)]
     widths = [max(map(len, column)) for column in zip(*visible, strict=True)]
     return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in visible]

@@ -16,12 +16,13 @@ Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the role.")]
 
 @role.command("list")
 def list_roles(*, as_json: AsJson = False) -> None:
-    """List the roles: name, permissions and description."""
+    """List the roles."""
     roles = managed(lambda use, account: use.roles.all(account))
     if as_json:
         say(json.dumps({"roles": [_to_json(each) for each in roles]}, indent=2))
         return
-    for line in table([[each.name, _permissions(each), each.description] for each in roles]):
+    rows = [[each.name, _permissions(each), each.description] for each in roles]
+    for line in table(["name", "permissions", "description"], rows):
         say(line)
 
 
@@ -31,7 +32,11 @@ def set_role(
     *,
     permission: Annotated[
         list[str],
-        typer.Option(help="What the role allows. Replaces all permissions. Repeatable."),
+        typer.Option(
+            metavar="PERMISSION",
+            help="What the role allows. Replaces all permissions. Repeatable. One of: "
+            f"{', '.join(sorted(ROLE_PERMISSIONS))}.",
+        ),
     ],
     description: Annotated[str, typer.Option(help="What the role is for.")] = "",
     own_department_only: Annotated[

@@ -25,6 +25,7 @@ from chatbot.entrypoints.commands.management import (
     PasswordStdin,
     managed,
     read_password,
+    say_once,
     table,
 )
 from chatbot.entrypoints.container.use_cases import Management
@@ -71,7 +72,7 @@ def create_user(
     made = managed(lambda use, account: use.people.create(account, new))
     say(f"user: {made.user.email}")
     if made.one_time_password is not None:
-        say(f"one-time password: {made.one_time_password}")
+        say_once("one-time password", made.one_time_password)
 
 
 @user.command("list")
@@ -105,10 +106,9 @@ def list_users(
     if as_json:
         say(json.dumps({"users": [each.shown() for each in users]}, indent=2))
         return
-    for line in _table([each.user for each in users]):
+    empty = ["no users: create the first administrator with `chatbot admin create --email EMAIL`"]
+    for line in _table([each.user for each in users]) if users else empty:
         say(line)
-    if not users:
-        say("no users: create the first administrator with `chatbot admin create --email EMAIL`")
 
 
 @user.command("show")
@@ -205,7 +205,10 @@ def set_password(
         return made.user, made.one_time_password
 
     changed, made = managed(change)
-    say(f"password changed: {changed.email}" if made is None else f"one-time password: {made}")
+    if made is None:
+        say(f"password changed: {changed.email}")
+    else:
+        say_once("one-time password", made)
 
 
 @user.command("delete")
@@ -266,12 +269,11 @@ def _shown(value: object) -> str:
 
 def _table(users: Sequence[User]) -> list[str]:
     now = datetime.now(UTC)
-    return table(
-        [
-            [each.email, _state(each, now), ",".join(each.roles) or "-", each.department or "-"]
-            for each in users
-        ]
-    )
+    rows = [
+        [each.email, _state(each, now), ",".join(each.roles) or "-", each.department or "-"]
+        for each in users
+    ]
+    return table(["e-mail", "state", "roles", "department"], rows)
 
 
 def _state(each: User, now: datetime) -> str:
