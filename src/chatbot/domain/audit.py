@@ -38,6 +38,12 @@ def _labels(content: Content) -> Iterator[Label]:
     return ((name, value) for name, value in named if isinstance(value, str))
 
 
+def object_id_of(content: Content) -> object:
+    """Return the id of what an event is about; None if it has none."""
+    subject = content.get("object")
+    return subject.get("id") if isinstance(subject, Mapping) else None
+
+
 AUDIT = JournalKind(name="audit", labels=_labels, is_indexed=lambda label: label != _FREQUENT)
 OPERATIONS = JournalKind(name="operations", labels=_labels, is_indexed=AUDIT.is_indexed)
 """The journal of operations on a whole store: a separate chain, which is not copied.

@@ -11,6 +11,7 @@ from itertools import chain, takewhile
 from pathlib import Path
 
 from chatbot.application.transfer import BLOB, ENTRY, SESSION, Outcome, Step, StoreCopy, step_of
+from chatbot.domain.audit import AUDIT, Action, Stage, object_id_of
 from chatbot.domain.email_addresses import normalise_email
 from chatbot.domain.errors import ChatbotError, NotFound, StorageFailure, StorageUnavailable
 from chatbot.domain.identity import Owner, User
@@ -24,6 +25,7 @@ from chatbot.domain.ports.export import (
     Unreadable,
     name_of,
 )
+from chatbot.domain.ports.journal import JournalEntry
 from chatbot.domain.transaction import KINDS
 from chatbot.entrypoints.commands.command_line import say
 from chatbot.entrypoints.commands.progress import with_bar
@@ -36,6 +38,7 @@ from chatbot.entrypoints.container.parts import (
 from chatbot.entrypoints.settings.subject import SettingsError
 from chatbot.entrypoints.storage_backends import backend_of, parse_storage_url
 
+_ERASED = Action.USER_ERASE.value
 _DONE = frozenset(Outcome) - {
     *(Outcome.TARGET_NEWER, Outcome.CONFLICT, Outcome.REFUSED, Outcome.UNREADABLE)
 }
@@ -119,7 +122,13 @@ def restore(url: StorageUrl, file: Path, *, dry_run: bool) -> bool:
     with _naming_stores(file, url), _to_write("STORAGE_URL", url) as there:
         total = backup.verify()
         steps = with_bar(StoreCopy(backup, there, dry_run=dry_run).steps(), total=total)
-        return _report(steps, fine=_DONE, dry_run=dry_run)
+        is_done = _report(steps, fine=_DONE, dry_run=dry_run)
+        for email in _erased_people(there):
+            say(
+                f"chatbot: {email} had been erased and is back. Fix: chatbot user delete {email}",
+                err=True,
+            )
+        return is_done
 
 
 def waiting_sessions(url: StorageUrl) -> int:
@@ -194,6 +203,18 @@ def _owner(export: StoreExport, email: str) -> Owner:
     raise NotFound(
         "--owner: no user has this e-mail address. Create one with `chatbot user create`."
     )
+
+
+def _erased_people(export: ExportTarget) -> list[str]:
+    """Returns the addresses of users of the store whose erasure is in its audit."""
+    entries = (each for each in export.entries(AUDIT) if isinstance(each, JournalEntry))
+    contents = [each.content for each in entries if each.content.get("action") == _ERASED]
+    erased = {object_id_of(each) for each in contents if each.get("stage") == Stage.DONE}
+    if not erased:
+        return []
+    with closing(export.items()) as items:
+        records = takewhile(lambda item: not isinstance(item, Conversation), items)
+        return [each.email for each in records if isinstance(each, User) and each.id in erased]
 
 
 def _storable(
