@@ -41,6 +41,11 @@ def test_follow_up_may_say_which_version_is_meant(prompt: str, days: int) -> Non
     assert said.count("[") == 1
 
 
+def test_year_of_a_follow_up_replaces_that_of_the_question_before() -> None:
+    said = asked("and in 2024?", f"{HOW_MANY[:-1]} in 2026?", passages=VERSIONS)
+    assert said == f"{DAYS.format(22).removesuffix('.')} [1]."
+
+
 def test_follow_up_may_name_another_amount() -> None:
     table = "Amount | Decision\nup to €10,000 | head\nabove €10,000 | board"
     found = passages(table, title="Investment approval", heading="")

@@ -63,6 +63,11 @@ def test_what_names_the_columns_is_no_answer() -> None:
             "Error 809: la red bloquea el túnel [1]. Cambia el puerto [1].",
         ),
         (
+            "What does error 809 mean?",
+            "**Error 809**: the network is blocked. Change the port. Restart.",
+            "Error 809: the network is blocked [1]. Change the port [1].",
+        ),
+        (
             "How long does the service desk take to restore a file?",
             "A user asks the service desk to restore a file. The target is four hours.",
             "A user asks the service desk to restore a file [1]. The target is four hours [1].",
@@ -73,7 +78,7 @@ def test_what_names_the_columns_is_no_answer() -> None:
             "The canteen opens at noon, at 12:00 [1].",
         ),
     ],
-    ids=["however", "excepto", "pronoun", "remedy", "figure", "nothing to add"],
+    ids=["however", "excepto", "pronoun", "remedy", "entry", "figure", "nothing to add"],
 )
 def test_sentence_is_quoted_with_those_that_complete_it(
     prompt: str, text: str, expected: str
@@ -92,6 +97,30 @@ def test_lines_of_a_sentence_are_one_and_headings_are_no_answer() -> None:
     text = "CANTEEN HOURS\nThe canteen of the office opens\nat noon, at 12:00.\n\nCanteen of the office"
     said = asked("When does the canteen of the office open?", passages=passages(text))
     assert said == "The canteen of the office opens at noon, at 12:00 [1]."
+
+
+def test_a_heading_and_a_question_of_the_document_are_no_answers() -> None:
+    heading = passages("GUIDE FOR VOLUNTEERS OF THE SALT MUSEUM", title="", heading="")
+    assert "[1]" not in asked(
+        "Is there a guide for volunteers of the salt museum?", passages=heading
+    )
+    faq = passages("May I park a bicycle in the yard? Yes, with a green card.", heading="")
+    assert asked("May I park my bicycle in the yard?", passages=faq) == (
+        "Yes, with a green card [1]."
+    )
+
+
+def test_words_of_a_heading_count_for_what_is_below_it() -> None:
+    text = "Fuel\nThe card is frozen for a day.\n\nReceipts\nAfter ten days the card is frozen."
+    said = asked("When is a card frozen for receipts?", passages=passages(text, heading=""))
+    assert said == "After ten days the card is frozen [1]."
+
+
+def test_a_long_sentence_is_cut() -> None:
+    text = "The canteen opens at 12:00 and " + "serves soup and " * 200 + "closes."
+    said = asked("When does the canteen open?", passages=passages(text))
+    assert said.startswith("The canteen opens at 12:00 and serves")
+    assert len(said) < 450
 
 
 DAYS = "Employees get {} working days of holidays a year."

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
+from chatbot.adapters.llm.extractive.candidates import Passage
 from chatbot.adapters.llm.extractive.language import Language
-from chatbot.adapters.llm.extractive.matching import Passage
 from chatbot.adapters.llm.extractive.passages import found_answer, titles_about
 
 _FEW_WORDS = 4

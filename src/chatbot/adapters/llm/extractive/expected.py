@@ -23,7 +23,9 @@ def expected_in(text: str, question: Question) -> float | None:
         return _FULL if _has("contact", text) else None
     if "figure" not in question.asks:
         return 0.0
-    if _has("number", text):
+    if "time" in question.asks and not _has("time", text):
+        return None
+    if _has("number", text) or _has("numeral", text):
         return _FULL
     return None if question.counted else -_HALF
 
@@ -41,9 +43,9 @@ def is_persons_name(text: str) -> bool:
     return _FULL_NAME.fullmatch(text) is not None
 
 
-def is_number(word: str) -> bool:
-    """Whether a folded word is a number."""
-    return _pattern("number").fullmatch(word) is not None or word.isdigit()
+def is_numeral(word: str) -> bool:
+    """Whether a folded word is a number, in digits or in letters."""
+    return word.isdigit() or _pattern("numeral").fullmatch(word) is not None
 
 
 def goes_on(text: str) -> bool:
@@ -51,7 +53,7 @@ def goes_on(text: str) -> bool:
     return _pattern("goes_on").match(fold(text)) is not None
 
 
-def _has(kind: Literal["contact", "number", "role"], text: str) -> bool:
+def _has(kind: Literal["contact", "number", "numeral", "role", "time"], text: str) -> bool:
     return _pattern(kind).search(fold(text)) is not None
 
 

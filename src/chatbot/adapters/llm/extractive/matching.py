@@ -2,16 +2,14 @@
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
-
-from pydantic import BaseModel
 
 from chatbot.adapters.llm.extractive.amounts import amounts_in, is_in_range
 from chatbot.adapters.llm.extractive.asked import Question
+from chatbot.adapters.llm.extractive.candidates import Candidate, Found, Passage, Scored
 from chatbot.adapters.llm.extractive.excerpts import Excerpt, excerpts_of
-from chatbot.adapters.llm.extractive.expected import expected_in, is_number
+from chatbot.adapters.llm.extractive.expected import expected_in, is_numeral
 from chatbot.adapters.llm.extractive.stems import language_in, likeness, stems_in, words_in
 from chatbot.adapters.llm.extractive.versions import are_versions, years_in
 from chatbot.domain.extraction import HEADING_SEPARATOR
@@ -32,56 +30,9 @@ of a passage that was found later.
 """
 _NUMBER, _FREQUENT_NUMBER = 2.0, 0.3
 """What a number in a question counts, and one that several passages have, such as the current year."""
+_LEAST_RARITY = 0.6
+"""What a word counts at least, against one that is found once: a few passages say little about it."""
 _TOGETHER = 3
-
-
-class Passage(BaseModel):
-    """A passage of the prompt; `n` is its number."""
-
-    n: int
-    title: str = ""
-    heading: str = ""
-    text: str = ""
-
-    @property
-    def above(self) -> str:
-        """What stands above its text."""
-        return f"{self.title} {self.heading}"
-
-
-Found = Mapping[str, float]
-"""How well each word of the question is found, from 0 to 1."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Candidate:
-    """A sentence that may answer. `own` is what is found in it, `found` also around it."""
-
-    passage: Passage
-    excerpt: Excerpt
-    at: int
-    stems: tuple[str, ...]
-    own: Found
-    found: Found
-
-    @property
-    def n(self) -> int:
-        """The number of its passage."""
-        return self.passage.n
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Scored:
-    """A candidate with its score, and the share of the question that it covers.
-
-    `is_subject`: it begins with what the question is about.
-    """
-
-    candidate: Candidate
-    score: float
-    covered: float
-    is_other_year: bool
-    is_subject: bool
 
 
 class Matching:
@@ -148,21 +99,23 @@ class Matching:
             )
 
     def _word_weights(self) -> dict[str, float]:
-        """What each word of the question counts: more, the fewer sentences have it."""
+        """What each word of the question counts: more, the fewer sentences have it, up to a limit."""
         counts = Counter(word for each in self._all for word in each.own)
+        least = _LEAST_RARITY * self._rarity(1)
         return {
-            word: share
-            * self._number_share(word)
-            * math.log(1 + (len(self._all) + 1) / (max(counts[word], 1) + 0.5))
+            word: share * self._number_share(word) * max(least, self._rarity(counts[word]))
             for word, share in self.question.words.items()
         }
 
+    def _rarity(self, count: int) -> float:
+        return math.log(1 + (len(self._all) + 1) / (max(count, 1) + 0.5))
+
     def _number_share(self, word: str) -> float:
-        if not word.isdigit():
+        if not is_numeral(word):
             return 1.0
         if word in self.question.years and any(word in each.above for each in self._passages):
             return 0.0  # it chooses between documents
-        having = sum(word in f"{each.above} {each.text}" for each in self._passages)
+        having = sum(word in fold(f"{each.above} {each.text}") for each in self._passages)
         return _NUMBER if having <= 1 else _FREQUENT_NUMBER
 
     def scored(self) -> list[Scored]:
@@ -200,7 +153,7 @@ class Matching:
         wanted = self._wanted[self._languages[each.n]].get(self.question.counted)
         words = words_in(each.excerpt.text)
         return any(
-            stem == wanted and is_number(word)
+            stem == wanted and is_numeral(word)
             for word, stem in zip(words, each.stems[1:], strict=False)
         )
 

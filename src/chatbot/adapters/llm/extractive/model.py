@@ -9,9 +9,9 @@ from genkit import ActionRunContext, Genkit, Part
 from genkit.model import FinishReason, Message, ModelRequest, ModelResponse, ModelResponseChunk
 from pydantic import BaseModel, JsonValue
 
+from chatbot.adapters.llm.extractive.candidates import Passage
 from chatbot.adapters.llm.extractive.language import CODES, language
 from chatbot.adapters.llm.extractive.learning import learned
-from chatbot.adapters.llm.extractive.matching import Passage
 from chatbot.adapters.llm.extractive.replies import Conversation, reply
 from chatbot.adapters.llm.extractive.summary import summarized
 from chatbot.domain.memory_updates import update_from_json

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from chatbot.adapters.llm.extractive.asked import Question, questions_of
-from chatbot.adapters.llm.extractive.matching import Candidate, Matching, Passage, Scored
+from chatbot.adapters.llm.extractive.candidates import Candidate, Passage, Scored
+from chatbot.adapters.llm.extractive.matching import Matching
 from chatbot.adapters.llm.extractive.quoting import Quoted, quoted
 from chatbot.adapters.llm.extractive.stems import words_in
 from chatbot.adapters.llm.extractive.versions import are_versions, years_in
@@ -18,7 +19,7 @@ that answer them. bench/data/unseen_questions.toml had no part in it.
 """
 _FOUND = 0.6
 """How well a word is found that counts: in the sentence, or above it."""
-_CLEARLY, _BY_SUBJECT, _BY_ONE_WORD = 1.15, 1.08, 1.6
+_CLEARLY, _BY_SUBJECT, _BY_ONE_WORD, _SAME_DOCUMENT = 1.15, 1.08, 1.6, 1.1
 """How much better than others the best sentence is; if only that begins with what is asked for; and for a
 question with one main word, which any document may have.
 """
@@ -117,7 +118,11 @@ def _chosen(
                 chosen[each.candidate.n] = each
         else:
             by_subject = _BY_SUBJECT if best.is_subject > each.is_subject else _CLEARLY
-            if each.score * (_BY_ONE_WORD if by_one_word else by_subject) > best.score:
+            if each.candidate.passage.title == best.candidate.passage.title:
+                lead = _SAME_DOCUMENT
+            else:
+                lead = _BY_ONE_WORD if by_one_word else by_subject
+            if each.score * lead > best.score:
                 return [], each
     return [*chosen.values()], None
 

@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from chatbot.adapters.llm.extractive.candidates import Candidate
 from chatbot.adapters.llm.extractive.excerpts import Excerpt
 from chatbot.adapters.llm.extractive.expected import expected_in, goes_on, is_persons_name
-from chatbot.adapters.llm.extractive.matching import Candidate, Matching
+from chatbot.adapters.llm.extractive.matching import Matching
 
 _BRACKETS = str.maketrans("[]", "()")
 _MOST_CHARS, _MOST_AFTER, _LEAST_FOUND, _SHORT_ROW = 420, 2, 2, 3

@@ -3,10 +3,10 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from chatbot.adapters.llm.extractive.candidates import Passage
 from chatbot.adapters.llm.extractive.document_replies import mentions_reply, quoted_reply
 from chatbot.adapters.llm.extractive.language import CODES, Code, Language, language
 from chatbot.adapters.llm.extractive.learning import Learned, items, learned, stems
-from chatbot.adapters.llm.extractive.matching import Passage
 from chatbot.adapters.llm.extractive.statements import (
     is_question,
     languages_of,

@@ -11,7 +11,7 @@ from chatbot.domain.plain_words import plain_words
 from chatbot.domain.text import fold
 
 _WORD = re.compile(r"\w+")
-_POSSESSIVE = re.compile("['\u2019]s\\b")
+_FILLER = re.compile("['\u2019]s\\b|\\bhac\\w+ falta\\b", re.IGNORECASE)
 _APOSTROPHES = str.maketrans("", "", "'\u2019")
 _DECIDING_CHARS = 2000
 _REMEMBERED = 16_384
@@ -27,8 +27,8 @@ def table() -> Mapping[str, Mapping[str, str]]:
 
 
 def one_word(text: str) -> str:
-    """Return the text with English contractions as one word, and without `'s`."""
-    return _POSSESSIVE.sub("", text).translate(_APOSTROPHES)
+    """Return the text with English contractions as one word, without `'s` and `hace falta`."""
+    return _FILLER.sub("", text).translate(_APOSTROPHES)
 
 
 def words_in(text: str) -> list[str]:
