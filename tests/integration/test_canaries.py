@@ -23,6 +23,7 @@ from service import API_KEY, HOST, JWT_SECRET, PASSWORD, SSE, settings_for_tests
 PLANTED = (
     *("prompt", "answer", "summary", "memory", "email", "password", "key", "query", "header"),
     *("cookie", "path", "method", "body", "field", "provider_key", "provider_error"),
+    "embedding_key",
 )
 SECRETS = {"api_key": API_KEY, "jwt_secret": JWT_SECRET, "provider_secret": provider.SECRET}
 OTHER = "eve@example.com"
@@ -94,6 +95,9 @@ async def world(transport: str, folder: Path) -> AsyncGenerator[World]:
             "OTEL_EXPORTER_OTLP_ENDPOINT": received.url,
             "OTEL_METRIC_EXPORT_INTERVAL": "500",
             "OPENAI_API_KEY": canaries["provider_key"],
+            "EMBEDDING_MODEL": "openai/fake-embeddings",
+            "EMBEDDING_API_KEY": canaries["embedding_key"],
+            "EMBEDDING_TIMEOUT_SECONDS": "0.5",
             "MODEL_TRANSPORT": transport,
             "MODEL_FIRST_TOKEN_TIMEOUT_S": "0.5",
             "MODEL_IDLE_TIMEOUT_S": "0.5",
@@ -259,6 +263,10 @@ async def test_canaries_appear_in_no_log_no_response_and_no_file_but_their_own(
     assert len(requests) >= found.answers > 2 * len(Fault)
     metrics, exported = (tmp_path / METRICS).read_text("utf-8"), (tmp_path / TRACES).read_bytes()
     assert "chatbot_turns_total" in metrics
+    assert "chatbot_embedding_duration_seconds_count" in metrics
+    embedded = [each for each in found.upstream.requests if each.path.endswith("/embeddings")]
+    keys = {each.headers["authorization"] for each in embedded}
+    assert keys == {f"Bearer {secret['embedding_key']}"}
     assert session_id not in metrics  # metrics have few labels; of a trace it is the conversation
     assert b"GET /sessions/{session_id}" in exported
     assert session_id.encode() in exported

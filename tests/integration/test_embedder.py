@@ -191,6 +191,15 @@ async def test_a_silent_provider_costs_no_more_than_the_time_limit(
     await embedder.aclose()
 
 
+async def test_more_texts_get_more_time(upstream: FakeProvider, transport: TransportName) -> None:
+    upstream.fault, upstream.slow_s = Fault.SLOW, 0.5
+    embedder = embedder_at(upstream.base_url, transport=transport, timeout_s=0.1, per_text_s=0.1)
+    with pytest.raises(ModelTimeout):
+        await embedder.embed(TEXTS[:2])
+    assert len(await embedder.embed(["text"] * 30)) == 30
+    await embedder.aclose()
+
+
 @pytest.mark.parametrize("fault", [Fault.RATE_LIMITED, Fault.UNAVAILABLE])
 async def test_a_busy_provider_is_asked_again_as_it_wishes(
     upstream: FakeProvider, transport: TransportName, fault: Fault

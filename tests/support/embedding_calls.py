@@ -29,6 +29,7 @@ def embedder_at(
     model: str = MODEL,
     transport: TransportName = "aiohttp",
     timeout_s: float = 20,
+    per_text_s: float = 0.0,
     sleep: Callable[[float], Awaitable[None]] | None = None,
     telemetry: Telemetry = NO_TELEMETRY,
 ) -> Embedder:
@@ -39,6 +40,7 @@ def embedder_at(
         transport=transport,
         connect_timeout_s=3,
         timeout_s=timeout_s,
+        per_text_s=per_text_s,
         backoff=Backoff(sleep=sleep or _at_once, random=lambda: 0.5),
         telemetry=telemetry,
     )

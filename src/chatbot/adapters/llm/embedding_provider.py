@@ -20,6 +20,9 @@ from chatbot.domain.errors import ModelFailure
 from chatbot.domain.ports.embedder import Embedder
 from chatbot.domain.ports.telemetry import NO_TELEMETRY, Telemetry
 
+MOST_AT_ONCE = 64
+"""Texts of a call."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EmbeddingEndpoint:
@@ -56,13 +59,14 @@ def build_embedder(
     transport: TransportName,
     connect_timeout_s: float,
     timeout_s: float,
+    per_text_s: float = 0.0,
     backoff: Backoff,
     telemetry: Telemetry = NO_TELEMETRY,
 ) -> Embedder:
     """Build the model with its wrappers. Nothing is connected or called.
 
-    The embedder is registered with `ai`, or with a Genkit of its own. `timeout_s` limits a call with
-    its retries.
+    The embedder is registered with `ai`, or with a Genkit of its own. `timeout_s`, and
+    `per_text_s` for each text, limit a call with its retries.
 
     Raises:
         ProxyConfigurationError: the environment names an unusable proxy or certificate file.
@@ -72,7 +76,7 @@ def build_embedder(
         api_key=endpoint.api_key,
         base_url=endpoint.base_url,
         connect_timeout_s=connect_timeout_s,
-        total_timeout_s=timeout_s,
+        total_timeout_s=timeout_s + MOST_AT_ONCE * per_text_s,
     )
     model = GenkitEmbedder(
         ai or Genkit(prompt_dir=""),
@@ -82,6 +86,6 @@ def build_embedder(
         on_tokens=telemetry.count_embedding_tokens,
     )
     timed = WithEmbeddingTimeout(
-        WithCuts(WithEmbeddingRetries(model, backoff)), timeout_s=timeout_s
+        WithCuts(WithEmbeddingRetries(model, backoff)), timeout_s=timeout_s, per_text_s=per_text_s
     )
     return WithReports(timed, telemetry)

@@ -83,15 +83,15 @@ class WithReports(WrappedEmbedder):
 
 
 class WithEmbeddingTimeout(WrappedEmbedder):
-    """Limits each call, with its retries."""
+    """Limits each call, with its retries: more time for more texts."""
 
-    def __init__(self, embedder: Embedder, *, timeout_s: float) -> None:
+    def __init__(self, embedder: Embedder, *, timeout_s: float, per_text_s: float = 0.0) -> None:
         super().__init__(embedder)
-        self._timeout_s = timeout_s
+        self._timeout_s, self._per_text_s = timeout_s, per_text_s
 
     async def embed(self, texts: Sequence[str]) -> Sequence[Vector]:
         try:
-            async with asyncio.timeout(self._timeout_s):
+            async with asyncio.timeout(self._timeout_s + len(texts) * self._per_text_s):
                 return await self._embedder.embed(texts)
         except TimeoutError as error:
             raise ModelTimeout("The embedding model took too long to answer.") from error

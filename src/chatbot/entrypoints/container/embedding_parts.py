@@ -17,8 +17,8 @@ from chatbot.entrypoints.settings.subject import SettingsError
 if TYPE_CHECKING:
     from chatbot.adapters.llm.embedding_provider import EmbeddingEndpoint
 
-_BATCH_TIMEOUT_S = 120.0
-"""A slow machine takes a second for a passage, of which a call has up to 64."""
+_TIMEOUT_S, _PER_TEXT_S = 20.0, 2.0
+"""A slow machine takes a second for a passage, and some to load the model first."""
 
 
 class LateEmbedder(Embedder):
@@ -61,7 +61,8 @@ def build_embedder(
             ai=genkit_model.ai if isinstance(genkit_model, GenkitChatModel) else None,
             transport=settings.model.transport,
             connect_timeout_s=settings.model.connect_timeout_s,
-            timeout_s=max(_BATCH_TIMEOUT_S, settings.embedding.timeout_s),
+            timeout_s=max(_TIMEOUT_S, settings.embedding.timeout_s),
+            per_text_s=_PER_TEXT_S,
             backoff=Backoff(
                 sleep=asyncio.sleep, random=random.random, on_retry=telemetry.count_retry
             ),
