@@ -5,6 +5,7 @@ from collections.abc import AsyncGenerator
 import pytest
 import pytest_asyncio
 
+from chatbot.adapters.extraction.subprocess_extractor import SubprocessExtractor
 from document_calls import Library, serving_documents
 from plain_extractor import BROKEN, PlainExtractor
 from service import code_of, said_by
@@ -260,6 +261,33 @@ async def test_application_has_documents_of_its_own(library: Library) -> None:
 async def test_unsupported_file_is_refused_before_it_is_stored(library: Library) -> None:
     answer = await library.upload("ana", "MZ", name="virus.exe")
     assert code_of(answer) == (415, "unsupported_media_type")
+
+
+async def test_refusal_of_a_file_lists_the_supported_formats() -> None:
+    async with serving_documents(extractor=SubprocessExtractor(max_bytes=100)) as library:
+        files = {"file": ("a.exe", b"MZ", "application/octet-stream")}
+        answer = await library.call("ana", "POST", "/documents", files=files)
+    assert answer.status_code == 415
+    assert "Supported: txt, md, html, csv, json, eml" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    ("before", "given", "after"),
+    [
+        ("text/markdown", {}, "text/markdown"),
+        ("application/json", {}, "application/json"),
+        ("application/pdf", {}, "text/plain"),
+        ("text/markdown", {"media_type": "text/html"}, "text/html"),
+    ],
+)
+async def test_new_text_without_a_media_type_keeps_that_of_a_text_document(
+    library: Library, before: str, given: dict[str, str], after: str
+) -> None:
+    body = {"title": "Umbrellas", "text": "# Blue", "media_type": before}
+    made = await library.call("ana", "POST", "/documents?force=true", json=body)
+    path = f"/documents/{made.json()['document']['id']}/content"
+    answer = await library.call("ana", "PUT", path, json={"text": "# Red", **given})
+    assert answer.json()["document"]["media_type"] == after
 
 
 async def test_quota_of_documents_is_for_each_uploader() -> None:

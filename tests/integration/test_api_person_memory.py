@@ -162,6 +162,9 @@ async def test_item_that_must_not_be_stored_is_refused(service: Service, body: J
 async def test_everything_is_forgotten_only_with_the_words(service: Service) -> None:
     await call(service, "POST", body=TEA)
     assert (await refused(service, "DELETE", body={"confirm": "yes"}))[0] == 422
+    [missing] = (await service.client.delete("/me/memory")).json()["errors"]
+    assert missing["loc"] == ["body"]
+    assert missing["msg"].endswith('such as {"confirm": "forget everything"}')
     assert await texts(service) == ["Likes tea"]
     assert await call(service, "DELETE", body={"confirm": "forget everything"}) == {
         "forgotten": True

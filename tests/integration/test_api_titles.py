@@ -115,6 +115,7 @@ async def test_export_of_an_empty_session_is_json_too(shared: Service) -> None:
 async def test_export_in_another_format_is_not_acceptable(shared: Service, accept: str) -> None:
     answer = await exported(shared, await talk(shared, "Hello"), accept)
     assert code_of(answer) == (406, "not_acceptable")
+    assert "Available: text/markdown, application/json." in answer.json()["detail"]
 
 
 async def exported(service: Service, session_id: str, accept: str) -> httpx.Response:

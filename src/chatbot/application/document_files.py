@@ -14,17 +14,22 @@ from chatbot.domain.text import replace_unstorable
 from chatbot.domain.transaction import Transaction
 
 MAX_NAME_CHARS = 255
+_OTHER_TEXT_TYPES = frozenset({"application/json", "message/rfc822"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Upload:
-    """A file that was received. `digest` is the SHA-256 of its bytes in hexadecimal digits."""
+    """A file that was received. `digest` is the SHA-256 of its bytes in hexadecimal digits.
+
+    `is_text`: it was sent as a text, which without a media type keeps the one of its document.
+    """
 
     path: Path
     size: int
     digest: str
     name: str = ""
     media_type: str = ""
+    is_text: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +75,14 @@ def clean_file_name(raw: str) -> str:
     name = PurePath(replace_unstorable(raw.replace("\\", "/"))).name
     visible = "".join(char for char in name if char.isprintable())
     return visible[-MAX_NAME_CHARS:].strip()
+
+
+def declared_type(upload: Upload, document: Document) -> str:
+    """Return the media type that an upload declares as a new version of the document."""
+    if upload.media_type or not upload.is_text:
+        return upload.media_type
+    known = document.newest.media_type
+    return known if known.startswith("text/") or known in _OTHER_TEXT_TYPES else "text/plain"
 
 
 def title_of(file_name: str) -> str:

@@ -11,6 +11,7 @@ from chatbot.application.document_files import (
     StoredDocument,
     Upload,
     clean_file_name,
+    declared_type,
     title_of,
 )
 from chatbot.application.document_quotas import DocumentQuotas
@@ -145,10 +146,10 @@ class DocumentUploads:
             ChangedMeanwhile: the stored document is not the expected one.
             TooManyDocuments, UnsupportedDocument: as `add`.
         """
+        found = await self._storage.transact(lambda tx: changeable(tx, principal, known_id))
         media_type = self._require_allowed(
-            principal, media_type=upload.media_type, name=upload.name
+            principal, media_type=declared_type(upload, found), name=upload.name
         )
-        await self._storage.transact(lambda tx: changeable(tx, principal, known_id))
         await self._quotas.require_bytes()
 
         def work(tx: Transaction, data: bytes) -> StoredDocument:

@@ -40,9 +40,7 @@ class PromptTooLong(InvalidInput):
 
 
 class NotAcceptable(ChatbotError):
-    """The response is not available in a format that the caller accepts."""
-
-    sentence = "The response is not available in any of the formats in the Accept header."
+    """The response is not available in a format that the caller accepts; the message lists those."""
 
 
 class Unauthenticated(ChatbotError):
@@ -129,9 +127,7 @@ class DuplicateDocument(Conflict):
 
 
 class UnsupportedDocument(ChatbotError):
-    """The service cannot extract text from files of this type."""
-
-    sentence = "Files of this type are not supported."
+    """The service cannot extract text from files of this type; the message lists those that it can."""
 
 
 class ChangedMeanwhile(ChatbotError):

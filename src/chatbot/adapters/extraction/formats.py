@@ -1,6 +1,6 @@
 """The supported formats: media types, extensions, signatures of their bytes, and their readers."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import PurePath
@@ -115,5 +115,11 @@ def format_of(declared: str, name: str) -> Format:
         extension = PurePath(name).suffix.lower().removeprefix(".")
         found = _BY_EXTENSION.get(extension, found)
     if found is None:
-        raise ExtractionFailed(FailureReason.UNSUPPORTED)
+        raise ExtractionFailed(FailureReason.UNSUPPORTED, f"Supported: {', '.join(_names())}.")
     return found
+
+
+def _names() -> Iterator[str]:
+    """Yields the extension of each format that can be read with what is installed."""
+    can_read_all = has_extra()
+    return (each.extensions[0] for each in FORMATS if can_read_all or not each.needs_extra)

@@ -12,10 +12,10 @@ from chatbot.domain.passages import DocumentPassage
 
 
 class ExtractionFailed(ChatbotError):
-    """No text could be extracted from a file. `str(error)` is the sentence of the reason."""
+    """No text could be extracted from a file. `str(error)` is the sentence of the reason, and a hint."""
 
-    def __init__(self, reason: FailureReason) -> None:
-        super().__init__(reason.sentence)
+    def __init__(self, reason: FailureReason, hint: str = "") -> None:
+        super().__init__(f"{reason.sentence} {hint}".strip())
         self.reason = reason
 
 
@@ -40,8 +40,8 @@ class Extractor(Protocol):
         `text/plain`).
 
         Raises:
-            ExtractionFailed: the type is not supported (`UNSUPPORTED`), or it is only with the
-                extra `documents` (`EXTRA_MISSING`).
+            ExtractionFailed: the type is not supported (`UNSUPPORTED`; the hint lists those that
+                are), or it is only with the extra `documents` (`EXTRA_MISSING`).
         """
 
     @abstractmethod

@@ -141,7 +141,9 @@ def _replay(body: bytes, receive: Receive) -> Receive:
 
 def _check_encoding(headers: Headers) -> None:
     if headers.get(b"content-encoding", b"identity").lower() != b"identity":
-        raise _unsupported("Compressed request bodies are not supported.")
+        raise _unsupported(
+            "Compressed request bodies are not supported: send the body without Content-Encoding."
+        )
 
 
 def _unsupported(detail: str) -> Rejected:

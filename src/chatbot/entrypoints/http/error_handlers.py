@@ -31,7 +31,9 @@ def install(app: FastAPI) -> None:
 
 
 async def _answer(request: Request, error: Exception) -> Response:
-    details = details_of(error, partial(_allowed_fields, request))
+    details = details_of(
+        error, partial(_allowed_fields, request), partial(_example_of_body, request)
+    )
     if details.status == HTTPStatus.METHOD_NOT_ALLOWED:
         details = replace(details, headers=_allowed_methods(request))
     return error_response(request.scope, error, details)
@@ -51,13 +53,26 @@ def error_response(scope: Scope, error: Exception, details: ErrorDetails | None 
 
 def _allowed_fields(request: Request, location: Sequence[str | int]) -> Sequence[str]:
     """Returns the fields of the object at a location in the body of a request."""
-    route = request.scope["route"]
-    body = route.body_field if isinstance(route, APIRoute) else None
-    model = next(_models(body.field_info.annotation), None) if body else None
+    model = _model_of(request)
     for name in location[1:]:
         field = model.model_fields.get(str(name)) if model else None
         model = next(_models(field.annotation), None) if field else None
     return list(model.model_fields) if model else []
+
+
+def _example_of_body(request: Request) -> object:
+    """Returns the example of the schema of the body of a request."""
+    model = _model_of(request)
+    extra = model.model_config.get("json_schema_extra") if model else None
+    examples = extra.get("examples") if isinstance(extra, dict) else None
+    return examples[0] if isinstance(examples, list) else {}
+
+
+def _model_of(request: Request) -> type[BaseModel] | None:
+    """Returns the schema of the body of a request."""
+    route = request.scope["route"]
+    body = route.body_field if isinstance(route, APIRoute) else None
+    return next(_models(body.field_info.annotation), None) if body else None
 
 
 def _models(annotation: object) -> Iterator[type[BaseModel]]:

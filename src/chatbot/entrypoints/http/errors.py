@@ -16,6 +16,7 @@ from chatbot.domain import errors
 from chatbot.entrypoints.http.rate_limit_headers import rate_limit_headers
 
 AllowedFields = Callable[[Sequence[str | int]], Sequence[str]]
+BodyExample = Callable[[], object]
 
 _STATUS_AND_CODE: Mapping[type[Exception], tuple[int, str]] = {
     errors.InvalidInput: (422, "invalid_request"),
@@ -55,6 +56,11 @@ _EXAMPLES: Mapping[type[Exception], str] = {
     errors.PromptTooLong: "A prompt can have at most 4000 characters.",
     errors.Unauthenticated: "This call requires a user: log in and send the Authorization header.",
     errors.Forbidden: "You are not allowed to do this.",
+    errors.NotAcceptable: (
+        "The response is not available in a format of the header Accept. Available: text/markdown, "
+        "application/json."
+    ),
+    errors.UnsupportedDocument: "Files of this type are not supported. Supported: txt, md, html, csv.",
     errors.Conflict: "The request conflicts with the current state.",
     errors.RateLimited: "Too many failed log-ins. Try again later.",
     errors.BudgetExhausted: "The token budget is used up: sales-monthly.",
@@ -184,13 +190,15 @@ def example_of(kind: type[errors.ChatbotError]) -> ErrorDetails:
     return ErrorDetails(status=status, code=code, detail=detail, errors=listed)
 
 
-def details_of(error: Exception, fields: AllowedFields = lambda _: ()) -> ErrorDetails:
+def details_of(
+    error: Exception, fields: AllowedFields = lambda _: (), body: BodyExample = lambda: None
+) -> ErrorDetails:
     """Returns the problem for an error, never including its cause or the rejected input.
 
     `fields` returns the allowed fields at the location of an unknown one.
     """
     if isinstance(error, RequestValidationError):
-        return _invalid(error, fields)
+        return _invalid(error, fields, body)
     if isinstance(error, Rejected):
         return error.details
     if isinstance(error, HTTPException):
@@ -233,11 +241,13 @@ def _retry_after_s(error: errors.ChatbotError) -> float | None:
     return None if asked_s is None else min(MAX_RETRY_AFTER_S, asked_s)
 
 
-def _invalid(error: RequestValidationError, fields: AllowedFields) -> ErrorDetails:
+def _invalid(
+    error: RequestValidationError, fields: AllowedFields, body: BodyExample
+) -> ErrorDetails:
     """Lists locations and reasons, never values: pydantic's own message may repeat the input."""
     listed = error.errors()[:MAX_ERRORS]
     found: tuple[dict[str, object], ...] = tuple(
-        {"loc": _location(one), "msg": _message(one, fields)} for one in listed
+        {"loc": _location(one), "msg": _message(one, fields, body)} for one in listed
     )
     detail = "The request is invalid: see `errors`."
     return ErrorDetails(status=422, code="invalid_request", detail=detail, errors=found)
@@ -252,7 +262,9 @@ def _location(one: Mapping[str, Any]) -> list[str | int]:
     return location[:-1] if one["type"] == "extra_forbidden" else location
 
 
-def _message(one: Mapping[str, Any], fields: AllowedFields) -> str:
+def _message(one: Mapping[str, Any], fields: AllowedFields, body: BodyExample) -> str:
+    if one["type"] == "missing" and tuple(one["loc"]) == ("body",):
+        return f"The call requires a body in JSON, such as {json.dumps(body())}"
     if one["type"] != "extra_forbidden":
         return str(one["msg"])[:200]
     names = ", ".join(fields(_location(one)))

@@ -76,13 +76,14 @@ class TemporaryFile:
         with self._path.open("ab") as file:
             file.write(data)
 
-    def upload(self, *, name: str = "", media_type: str = "") -> Upload:
+    def upload(self, *, name: str = "", media_type: str = "", is_text: bool = False) -> Upload:
         return Upload(
             path=self._path,
             size=self._size,
             digest=self._digest.hexdigest(),
             name=name,
             media_type=media_type,
+            is_text=is_text,
         )
 
 

@@ -30,7 +30,10 @@ def preferred(header: str, offered: Sequence[str]) -> str:
     weights = {media_type: _weight(media_type, ranges) for media_type in offered}
     best = max(offered, key=weights.__getitem__)
     if not weights[best]:
-        raise NotAcceptable
+        raise NotAcceptable(
+            "The response is not available in a format of the header Accept. Available: "
+            f"{', '.join(offered)}."
+        )
     return best
 
 

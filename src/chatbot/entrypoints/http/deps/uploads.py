@@ -187,4 +187,4 @@ async def _text(file: TemporaryFile, text: str, media_type: str) -> Upload:
     file.restart()
     file.add(text.encode())
     await file.flush(at_end=True)
-    return file.upload(media_type=media_type)
+    return file.upload(media_type=media_type, is_text=True)

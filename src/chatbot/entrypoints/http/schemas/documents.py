@@ -119,7 +119,10 @@ class TextBody(Body):
 
     text: str = Field(description="The text of the document.")
     media_type: str = Field(
-        default="text/plain", max_length=200, description="The media type, such as `text/markdown`."
+        default="",
+        max_length=200,
+        description="The media type, such as `text/markdown`. Default: the one of the document if it is "
+        "a text format, else `text/plain`.",
     )
 
 
