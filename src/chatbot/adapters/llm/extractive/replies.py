@@ -173,9 +173,10 @@ def _other(talk: Conversation, known: Language, memory: Update, earlier: Sequenc
 
 
 def _from_documents(talk: Conversation, known: Language) -> str:
+    if not talk.passages:
+        return ""
     asks = is_question(talk.prompt) or _is_lookup(talk.prompt)
-    passages = talk.passages or ()
-    return quoted_reply(talk.prompt, talk.earlier[::-1], passages, known, is_question=asks)
+    return quoted_reply(talk.prompt, talk.earlier[::-1], talk.passages, known, is_question=asks)
 
 
 def _is_lookup(prompt: str) -> bool:
