@@ -65,9 +65,7 @@ async def test_document_without_access_is_for_the_uploader_and_managers(library:
     for reader in ("ana", "admin", "lead"):
         content = await library.call(reader, "GET", f"/documents/{document_id}/content")
         assert content.text == "Anas private umbrella."
-    assert (await library.search("ana", "umbrella"))[0]["document_id"] == document_id
-    for manager in ("admin", "lead"):
-        assert await library.search(manager, "umbrella") == []
+        assert (await library.search(reader, "umbrella"))[0]["document_id"] == document_id
     for stranger in ("ben", "eva", "app"):
         assert await library.search(stranger, "umbrella") == []
         answers = [

@@ -42,7 +42,6 @@ BODIES: dict[str, dict[str, object]] = {  # a call that is not here is made with
     "POST /chat": {"prompt": "Hi"},
     "DELETE /me": {"password": "x" * 200},
     "POST /admin/sessions/{session_id}/read": REASON,
-    "POST /admin/users/{user_id}/export": REASON,
     "POST /sessions/{session_id}/hold": REASON,
     "POST /sessions/{session_id}/release": REASON,
     "PATCH /sessions/{session_id}": {"title": "Changed."},

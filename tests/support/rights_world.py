@@ -43,11 +43,6 @@ class World:
         """The documents of a person, the newest first."""
         return [paper for paper in reversed(self.papers) if self.may_read(self.people[name], paper)]
 
-    def may_find(self, name: str, paper: Paper) -> bool:
-        """Whether searches and answers use a document: those that others keep to themselves are not."""
-        shared = paper.access.get("users", []) != [paper.uploader] and any(paper.access.values())
-        return paper.uploader == name or shared
-
     def may_read(self, person: Worker, paper: Paper) -> bool:
         access = paper.access
         if not person.is_active:

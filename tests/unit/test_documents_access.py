@@ -20,7 +20,6 @@ from chatbot.domain.documents import (
     may_change,
     owner_atom,
     scope_of,
-    search_atoms_of,
 )
 from chatbot.domain.errors import InvalidInput
 from chatbot.domain.identity import Client, ClientId, Owner, Principal, User, UserId
@@ -156,24 +155,6 @@ def test_document_without_a_rule_is_for_its_uploader_and_managers() -> None:
     assert audience(document(Access(), "user:ana", "HR")) == {
         *("user:ana", "managers", "managers:hr")
     }
-
-
-@given(principals, accesses, uploaders, st.sampled_from(DEPARTMENTS))
-def test_search_leaves_out_what_others_keep_to_themselves(
-    caller: Principal, access: Access, uploaded_by: str, department: str
-) -> None:
-    found = document(access, uploaded_by, department)
-    is_readable_by_rule = is_readable(found, atoms_of(caller))
-    is_foreign = uploaded_by != owner_atom(caller.owner)
-    is_kept = is_foreign and not access.is_shared(uploaded_by)
-    is_named = caller.user is not None and caller.user.id in access.users
-    expected = is_readable_by_rule and (not is_kept or is_named)
-    assert is_readable(found, search_atoms_of(caller)) == expected
-
-
-def test_managers_search_what_the_host_has_ingested_without_a_rule() -> None:
-    manager = principal("ana", "Sales", [], {MANAGE}, bounded=False)
-    assert is_readable(document(Access(), "client:host", ""), search_atoms_of(manager))
 
 
 def test_documents_with_the_same_readers_and_labels_share_an_access_class() -> None:

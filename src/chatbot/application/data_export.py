@@ -139,7 +139,7 @@ class DataExport:
         await self._storage.transact(begun)
         return PersonalData(user, principal, self._storage, self._usage)
 
-    async def of(self, principal: Principal, user_id: str, reason: str) -> PersonalData:
+    async def of(self, principal: Principal, user_id: str, reason: str | None) -> PersonalData:
         """Return the data of any user, who can see that it was exported.
 
         Because it contains conversations, this also requires the permission to read conversations
@@ -152,7 +152,7 @@ class DataExport:
         """
         require(principal, Permission.USERS_READ)
         require(principal, Permission.SESSIONS_READ_ANY)
-        clean = clean_reason(reason)
+        clean = None if reason is None else clean_reason(reason)
         if len(user_id) > MAX_ID_CHARS or not is_storable(user_id):
             raise NotFound("The user does not exist.")
 
@@ -169,7 +169,7 @@ class DataExport:
         user = await self._storage.transact(begun)
         return PersonalData(user, principal, self._storage, self._usage)
 
-    def _access(self, principal: Principal, user_id: UserId, reason: str) -> Access:
+    def _access(self, principal: Principal, user_id: UserId, reason: str | None) -> Access:
         at = self._clock()
         return Access(
             id=access_id(at, self._new_id()),
@@ -177,7 +177,7 @@ class DataExport:
             action=AccessKind.EXPORT,
             at=at,
             by=label_of(principal),
-            reason=reason,
+            reason=reason or "",
         )
 
 

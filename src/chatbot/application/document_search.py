@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 
 from chatbot.application.document_rules import require_reading
 from chatbot.domain.document_passages import FoundPassage
-from chatbot.domain.documents import DocumentId, clean_labels, is_readable, search_atoms_of
+from chatbot.domain.documents import DocumentId, clean_labels, is_readable
 from chatbot.domain.identity import Principal
 from chatbot.domain.ports.search import Search
 from chatbot.domain.ports.storage import Storage
@@ -14,8 +14,7 @@ from chatbot.domain.transaction import Transaction
 class DocumentSearch:
     """Finds passages.
 
-    Documents that the caller may not read affect neither the ranking nor the results. For callers
-    who manage documents, private documents of others are not searched either.
+    Documents that the caller may not read affect neither the ranking nor the results.
     """
 
     def __init__(self, storage: Storage, search: Search) -> None:
@@ -30,8 +29,7 @@ class DocumentSearch:
             Forbidden: the caller may not read documents.
             InvalidInput: a label is invalid.
         """
-        require_reading(principal)
-        atoms, wanted = search_atoms_of(principal), clean_labels(labels)
+        atoms, wanted = require_reading(principal), clean_labels(labels)
         hits = await self._search.documents(atoms, query, limit=limit, labels=wanted)
         keys = [(DocumentId(hit.parent), hit.seq) for hit in hits]
 

@@ -9,7 +9,7 @@ from chatbot.application.recalled_items import ItemChoice
 from chatbot.application.relevance import Query, queries_for
 from chatbot.application.turn import Turn
 from chatbot.domain.chat import MessageRole, Session, TurnContext
-from chatbot.domain.documents import search_atoms_of
+from chatbot.domain.documents import atoms_of
 from chatbot.domain.errors import ChatbotError, cause_of
 from chatbot.domain.identity import Owner
 from chatbot.domain.person_memory import PersonMemory
@@ -75,7 +75,7 @@ class RecallPlanner:
             ),
             queries=queries,
             person=person,
-            atoms=search_atoms_of(turn.principal) if scopes else frozenset(),
+            atoms=atoms_of(turn.principal) if scopes else frozenset(),
             decisions=tuple(decisions),
         )
         look = self._search.look
@@ -118,7 +118,7 @@ class RecallPlanner:
             return (), [Decision.DOCUMENTS_OFF]
         if turn.documents.is_off:
             return (), [Decision.DOCUMENTS_DECLINED]
-        atoms = search_atoms_of(turn.principal)
+        atoms = atoms_of(turn.principal)
         if not atoms:
             return (), [Decision.DOCUMENTS_NOT_PERMITTED]
         scopes = tx.index.scopes_for(atoms)

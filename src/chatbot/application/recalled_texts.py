@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from chatbot.application.relevance import excerpt
 from chatbot.domain.chat import InterruptReason, Message, MessageRole, SessionId
 from chatbot.domain.document_passages import FoundPassage
-from chatbot.domain.documents import Document, DocumentId, is_readable, search_atoms_of
+from chatbot.domain.documents import Document, DocumentId, atoms_of, is_readable
 from chatbot.domain.identity import Principal
 from chatbot.domain.person_memory import PersonMemory
 from chatbot.domain.ports.search import PassageKey
@@ -68,7 +68,7 @@ def readable_documents(
     wanted = [DocumentId(each) for each in dict.fromkeys(ids)]
     if not wanted:
         return {}
-    atoms = search_atoms_of(principal)
+    atoms = atoms_of(principal)
     return {
         document.id: document
         for document in tx.documents.get_all(wanted).values()

@@ -13,7 +13,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import NewType
 
-from chatbot.domain.authorization import is_within_reach, of_host
+from chatbot.domain.authorization import is_within_reach
 from chatbot.domain.canonical_json import canonical_json
 from chatbot.domain.errors import InvalidInput
 from chatbot.domain.identity import Owner, Principal
@@ -28,9 +28,6 @@ MAX_LABELS, MAX_LABEL_CHARS = 20, 50
 MAX_OLDER_VERSIONS = 10
 """Versions that have answered before and are kept, for the answers that cite them."""
 PUBLIC, MANAGERS = "public", "managers"
-_FOUND = "found:"
-"""Before the atom of managers: for documents that their searches and answers may use."""
-_HOST = of_host("").owner.key
 ERASED_UPLOADER = ""
 """The uploader of a document that was shared and whose uploader has been erased."""
 
@@ -185,11 +182,10 @@ def audience(document: Document) -> frozenset[str]:
 def audience_of(access: Access, uploaded_by: str, department: str) -> frozenset[str]:
     """Return the atoms of those who may read a document with this rule, uploader and department."""
     managing = [each for each in (department, *access.departments) if each]
-    managers = [MANAGERS, *(f"{MANAGERS}:{department_key(each)}" for each in managing)]
     return frozenset(
         [
-            *managers,
-            *(() if _is_personal(access, uploaded_by) else (f"{_FOUND}{e}" for e in managers)),
+            MANAGERS,
+            *(f"{MANAGERS}:{department_key(each)}" for each in managing),
             *(f"department:{department_key(each)}" for each in access.departments),
             *(f"role:{each}" for each in access.roles),
             *(f"user:{each}" for each in access.users),
@@ -215,22 +211,9 @@ def atoms_of(principal: Principal) -> frozenset[str]:
     return frozenset(atoms)
 
 
-def search_atoms_of(principal: Principal) -> frozenset[str]:
-    """Return the atoms with which a caller searches: without the private documents of others.
-
-    Callers who manage documents can only read those one by one, which is recorded.
-    """
-    return frozenset(f"{_FOUND}{e}" if is_managing(e) else e for e in atoms_of(principal))
-
-
 def is_managing(atom: str) -> bool:
     """Whether it is an atom of callers who manage documents."""
     return atom.partition(":")[0] == MANAGERS
-
-
-def _is_personal(access: Access, uploaded_by: str) -> bool:
-    """Whether only the uploader, who is not the host, can use the document."""
-    return uploaded_by != _HOST and not access.is_shared(uploaded_by)
 
 
 def is_readable(document: Document, atoms: Collection[str]) -> bool:

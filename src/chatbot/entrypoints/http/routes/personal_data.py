@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import Path, Response
+from fastapi import Path, Query, Response
 
 from chatbot.domain.errors import (
     AuditUnavailable,
@@ -22,7 +22,7 @@ from chatbot.entrypoints.http.deps.parameters import UseCases
 from chatbot.entrypoints.http.documented import documented
 from chatbot.entrypoints.http.personal_archive import DOCUMENTED, archive_stream
 from chatbot.entrypoints.http.schemas.erasure import ErasedAnswer, ErasureBody, ReceiptAnswer
-from chatbot.entrypoints.http.schemas.oversight import ReasonBody
+from chatbot.entrypoints.http.schemas.oversight import REASON
 
 router = routing.router(tag="personal_data")
 
@@ -52,17 +52,17 @@ async def erase_own(
     return ErasedAnswer(receipt=ReceiptAnswer.of(receipt))
 
 
-@router.post("/admin/users/{user_id}/export", response_class=Response, responses={200: DOCUMENTED})
+@router.get("/admin/users/{user_id}/export", response_class=Response, responses={200: DOCUMENTED})
 @documented(Forbidden, NotFound, AuditUnavailable)
 async def export(
-    body: ReasonBody,
     user_id: Annotated[str, Path(description="The id of the user.")],
     caller: Caller,
     use: UseCases,
+    reason: Annotated[str | None, Query(description=REASON)] = None,
 ) -> Response:
-    """Export all data about a user as a ZIP file; requires a reason, which the user sees.
+    """Export all data about a user as a ZIP file.
 
-    The export appears in the user's `GET /me/access-log`. Requires `users.read` and `sessions.read_any`.
+    The export appears in the user's `GET /me/access-log`, with the reason. Requires `users.read` and `sessions.read_any`.
     """
-    data = await use.data_export.of(caller, user_id, body.reason)
+    data = await use.data_export.of(caller, user_id, reason)
     return archive_stream(data, use.settings.assistant.default_preferences)

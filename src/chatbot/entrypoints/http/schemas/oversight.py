@@ -20,6 +20,10 @@ from chatbot.entrypoints.http.schemas.base import (
 )
 from chatbot.entrypoints.http.schemas.sessions import SESSION_EXAMPLE, SessionAnswer
 
+REASON = (
+    f"The reason, {MIN_REASON_CHARS} to {MAX_REASON_CHARS} characters. It is shown to the owner and to "
+    "readers of the audit, and is never erased from the audit: name a case, not a person."
+)
 _REASON = "Complaint 2026-17 of the works council."
 _OWNER = {"kind": "user", "id": "2d1f0c9b8a7e4d5f9c3b2a1e0f9d8c7b"}
 _ACCESS: Json = {
@@ -34,11 +38,7 @@ _ACCESS: Json = {
 class ReasonBody(Body):
     model_config = example({"reason": _REASON})
 
-    reason: str = Field(
-        description=f"The reason, {MIN_REASON_CHARS} to {MAX_REASON_CHARS} characters. It is shown to the "
-        "owner and to readers of the audit, and is never erased from the audit: name a case, not a "
-        "person."
-    )
+    reason: str = Field(description=REASON)
 
 
 class OwnerSchema(Answer):
