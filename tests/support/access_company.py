@@ -176,9 +176,13 @@ class Company:
             self.callers[caller][:] = found
 
     def files(self) -> dict[Path, bytes]:
-        """Every stored byte, except of the audit, which records refusals, and of used assertions."""
+        """Every stored byte, except of the audit, which records refusals, and of used assertions.
+
+        Nor of the search index: it is derived, and tidied in the background.
+        """
         paths = [path for path in self.folder.rglob("*") if path.is_file()]
-        return {p: p.read_bytes() for p in paths if p.parent.name not in {"audit", "assertions"}}
+        kept = [p for p in paths if p.parent.name not in {"audit", "assertions"}]
+        return {path: path.read_bytes() for path in kept if not path.name.startswith("index.db")}
 
 
 def _body(row: Row, session_id: str) -> dict[str, object] | None:
