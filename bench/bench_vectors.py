@@ -35,19 +35,25 @@ DOCUMENTS_OF_ALL, PASSAGES, SESSIONS, VECTORS = 1000, 20, 500, 20_000
 SCOPE, READER = Scope("class"), "public"
 TOPICS, SPREAD = 400, 1.2
 CLOSEST = 10
-QUESTIONS = 40
+QUESTIONS, SHARES_OF = 40, 10
 
 
 class MadeVectors(Embedder):
     """Vectors around topics, the same every time for a text."""
 
     def __init__(self, dimension: int) -> None:
-        self.model, self._dimension = "openai/made-up", dimension
+        self.model, self.dimension = "openai/made-up", dimension
         chance = random.Random(5)  # not a secret
         shared = [chance.gauss(0, 0.6) for _ in range(dimension)]
         self._topics = [[chance.gauss(each, 1) for each in shared] for _ in range(TOPICS)]
+        self._made: dict[str, Vector] = {}
 
     def of(self, text: str) -> Vector:
+        if text not in self._made:
+            self._made[text] = self._new(text)
+        return self._made[text]
+
+    def _new(self, text: str) -> Vector:
         chance = random.Random(text)  # not a secret
         return rounded([chance.gauss(each, SPREAD) for each in chance.choice(self._topics)])
 
@@ -75,9 +81,8 @@ def put(scope: Scope, parent: str, vectors: Embedded, tx: Transaction) -> None:
     tx.index.put_vectors(scope, parent, vectors)
 
 
-async def added(name: str, url: str, dimension: int, rounds: int) -> list[Figure]:
+async def added(name: str, url: str, made: MadeVectors, rounds: int) -> list[Figure]:
     """What vectors add to the CPU of a search in documents and in messages, and what they find."""
-    made = MadeVectors(dimension)
     async with build_storage(settings_of(url)) as storage:
         filled = FilledIndex(storage, questions=QUESTIONS)
         for first in range(0, DOCUMENTS_OF_ALL, 100):
@@ -98,21 +103,19 @@ async def added(name: str, url: str, dimension: int, rounds: int) -> list[Figure
             who = {READER} if what == "documents" else PERSON
             plain = await cpu_ms(partial(words, who, limit=LIMIT), filled.questions, rounds)  # type: ignore[arg-type]
             ms = await cpu_ms(partial(both, who, limit=LIMIT), filled.questions, rounds)  # type: ignore[arg-type]
-            said = (
-                f"{name}, {VECTORS:,} vectors of {dimension} dimensions: CPU of a search in {what}"
-            )
+            said = f"{name}, {VECTORS:,} vectors of {made.dimension} dimensions: CPU of a search in {what}"
             found += [
                 Figure(what=f"{said}, by words alone", value=plain, unit=" ms"),
                 Figure(what=f"{said}, added by meaning", value=ms - plain, target=15, unit=" ms"),
             ]
-        found.append(await share_found(name, storage, scopes, made, vectors))
+        if name == "SQLite":  # it is the same on every store
+            found.append(await share_found(storage, scopes, made, vectors))
         await by_meaning.aclose()
         await filled.searcher.aclose()
     return found
 
 
 async def share_found(
-    name: str,
     storage: Storage,
     scopes: Sequence[Scope],
     made: MadeVectors,
@@ -122,7 +125,7 @@ async def share_found(
     snapshot = await storage.transact(lambda tx: index_of(tx).vector_snapshot(scopes, made.model))
     lengths = {key: math.hypot(*vector) for key, vector in vectors.items()}
     shares = []
-    for number in range(QUESTIONS):
+    for number in range(SHARES_OF):
         asked = made.of(f"question {number}")
         pool = snapshot.pool(len(asked))
         candidates = pool.distances(Quantised.of(asked).signs, DOCUMENTS.candidates).closest
@@ -131,7 +134,7 @@ async def share_found(
         )
         shares.append(len(set(closest) & set(candidates)) / CLOSEST)
     return Figure(
-        what=f"{name}, {len(asked)} dimensions: of the ten closest, candidates by their signs",
+        what=f"{len(asked)} dimensions: of the ten closest, candidates by their signs",
         value=100 * statistics.mean(shares),
         target=90,
         unit=" %",
@@ -146,9 +149,10 @@ def main() -> None:
     options = parser.parse_args()
     found = []
     for dimension in options.dimensions:
+        made = MadeVectors(dimension)
         with tempfile.TemporaryDirectory() as name, stores(Path(name)) as urls:
             for each in ("SQLite", "Postgres"):
-                found += asyncio.run(added(each, urls[each], dimension, options.rounds))
+                found += asyncio.run(added(each, urls[each], made, options.rounds))
     print(table(found))
 
 
