@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 from abc import abstractmethod
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from sqlite3 import Error as SqliteError
 from typing import Any, Protocol
 
@@ -39,6 +39,12 @@ class SqlSession:
 
     def rows(self, query: Executable, values: Values | None = None) -> Sequence[Row[Any]]:
         return self._read(query, values).all()
+
+    def tuples(self, query: Executable, values: Values | None = None) -> Sequence[tuple[Any, ...]]:
+        """The rows as the driver returns them, which is faster if there are thousands."""
+        with closing(self._read(query, values)) as result:
+            found: Sequence[tuple[Any, ...]] = result.cursor.fetchall()
+            return found
 
     def write(self, change: Executable, values: Values | None = None) -> CursorResult[Any]:
         """Insert, update or delete; also to read what is to be changed, with `FOR UPDATE`."""

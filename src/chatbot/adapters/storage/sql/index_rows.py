@@ -23,7 +23,7 @@ class _SqlStatements(Statements):
         self._sql = sql
 
     def read(self, statement: str, values: Mapping[str, object]) -> Sequence[Sequence[Any]]:
-        return self._sql.rows(_text(statement), values)
+        return self._sql.tuples(_text(statement), values)
 
     def write(self, statement: str, *rows: Mapping[str, object]) -> None:
         if len(rows) == 1:
