@@ -54,6 +54,11 @@ def wording(written: str, spelling: Spelling) -> Wording:
     for found in _TOKEN.finditer(written):
         text = _plain(found[0], spelling)
         same_length = len(text) == len(found[0])
+        if same_length and text.isalnum():
+            plain += text
+            starts += range(found.start(), found.end())
+            ends += range(found.start() + 1, found.end() + 1)
+            continue
         for index, char in enumerate(text):
             if char == " " and (not plain or plain[-1] == " "):
                 continue
