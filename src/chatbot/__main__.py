@@ -2,7 +2,7 @@
 
 import sys
 
-from chatbot.entrypoints.commands.cli import main
+from chatbot.entrypoints.program import main
 
 if __name__ == "__main__":
     main(["serve", *sys.argv[1:]])

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import replace
+from datetime import datetime
 from hashlib import sha256
 
 from chatbot.domain.document_passages import StoredPassage
@@ -32,6 +33,7 @@ def put_document(
     uploader: Owner,
     access: Access = PUBLIC,
     labels: Collection[str] = (),
+    created_at: datetime = T0,
 ) -> Document:
     """Store a document with these passages; its id is made of the title."""
     digest = sha256(title.encode()).hexdigest()
@@ -44,7 +46,7 @@ def put_document(
         scope=scope_of((), ()),
         uploaded_by=owner_atom(uploader),
         digest=digest,
-        created_at=T0,
+        created_at=created_at,
         updated_at=T0,
         status=Status.READY,
         newest=version,

@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -24,6 +26,7 @@ from chatbot.domain.ports.search import Search
 from chatbot.domain.recall import DocumentChoice
 from chatbot.entrypoints.container.search_parts import build_search
 from conversation import NO_MEMORY, START, ChatApp, by_task, caller, fresh_ids
+from samples import T0
 from stored_documents import put_document, set_access
 
 RIGHTS = (Permission.CHAT, Permission.MEMORY, Permission.DOCUMENTS_READ)
@@ -90,6 +93,35 @@ async def test_passages_that_fit_the_question_are_given_the_best_first() -> None
     await with_document(app)
     assert await passages_for(app, QUESTION) == [HOLIDAYS, MANAGERS]
     assert await passages_for(app, "Where can I park my bicycle?") == []
+
+
+@pytest.mark.parametrize("days", [1, -1])
+async def test_same_text_of_two_documents_is_given_once_from_the_newer_one(days: int) -> None:
+    app = app_with()
+    for title, at in (("Uploaded", T0), ("Ingested", T0 + timedelta(days=days))):
+        texts = [HOLIDAYS, "Everything about parking."]
+        put = partial(put_document, title=title, texts=texts, uploader=BEN.owner, created_at=at)
+        await app.storage.transact(put)
+    reply = await app.ask(QUESTION, who=ANA)
+    assert await recalled_in(app, reply, "passage") == [HOLIDAYS]
+    assert [each.title for each in reply.citations] == ["Ingested" if days > 0 else "Uploaded"]
+
+
+async def test_same_text_is_given_from_the_document_that_the_caller_may_read() -> None:
+    app = app_with()
+    await with_document(app)
+    await app.storage.transact(
+        lambda tx: put_document(
+            tx,
+            "Newer",
+            [HOLIDAYS],
+            uploader=BEN.owner,
+            access=Access(),
+            created_at=T0 + timedelta(days=1),
+        )
+    )
+    assert [each.title for each in (await app.ask(QUESTION, who=ANA)).citations] == ["Holidays"]
+    assert [each.title for each in (await app.ask(QUESTION, who=BEN)).citations] == ["Newer"]
 
 
 async def test_follow_up_finds_what_the_question_before_was_about() -> None:

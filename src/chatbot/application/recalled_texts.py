@@ -1,6 +1,7 @@
 """Reads the texts of search hits for a turn, except those that may no longer be recalled."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from datetime import datetime
 
 from chatbot.application.relevance import excerpt
 from chatbot.domain.chat import InterruptReason, Message, MessageRole, SessionId
@@ -23,6 +24,7 @@ class ReadablePassages:
     def __init__(self, storage: Storage, principal: Principal, labels: Collection[str]) -> None:
         self._storage, self._principal, self._labels = storage, principal, labels
         self._found: dict[PassageKey, FoundPassage] = {}
+        self._created = dict[DocumentId, datetime]()
 
     async def texts(self, keys: Sequence[PassageKey]) -> Mapping[PassageKey, str]:
         """Return the texts of the passages that the caller may read."""
@@ -35,12 +37,13 @@ class ReadablePassages:
     ) -> Mapping[PassageKey, FoundPassage]:
         parents = (parent for parent, _ in keys)
         documents = readable_documents(tx, self._principal, parents, self._labels)
+        self._created |= {each.id: each.created_at for each in documents.values()}
         wanted = ((DocumentId(parent), seq) for parent, seq in keys)
         found = tx.documents.passages_in(documents, wanted)
         return {(str(document_id), seq): each for (document_id, seq), each in found.items()}
 
     def of(self, hits: Sequence[Hit], *, most: int) -> tuple[RecalledPassage, ...]:
-        """Return the passages of the first hits that were read."""
+        """Return the passages of the first hits that were read, those with the same text once."""
         found = [each for hit in hits if (each := self._found.get((hit.parent, hit.seq)))]
         return tuple(
             RecalledPassage(
@@ -54,8 +57,18 @@ class ReadablePassages:
                 end=each.passage.end,
                 rank=rank,
             )
-            for rank, each in enumerate(found[:most], start=1)
+            for rank, each in enumerate(self._each_once(found)[:most], start=1)
         )
+
+    def _each_once(self, found: Sequence[FoundPassage]) -> Sequence[FoundPassage]:
+        """Return one passage for each heading and text: that of the document created last."""
+        newest = dict[tuple[str, str], FoundPassage]()
+        for each in found:
+            text = (each.passage.heading, each.passage.text)
+            known = newest.setdefault(text, each)
+            if self._created[each.document_id] > self._created[known.document_id]:
+                newest[text] = each
+        return [*newest.values()]
 
 
 def readable_documents(
