@@ -13,6 +13,7 @@ import pytest
 import chatbot
 from chatbot.adapters.extraction import answers
 from chatbot.adapters.extraction.child_process import ChildProcess
+from chatbot.adapters.extraction.fork_client import ForkClient
 from chatbot.domain.extraction import FailureReason
 from chatbot.domain.ports.extraction import Extracted, ExtractionFailed
 
@@ -99,12 +100,7 @@ def main(program, *_):
 child.main = main
 fork_server.serve("")
 """
-if sys.platform == "win32":
-    KINDS, ForkClient = ["started"], ChildProcess
-else:
-    from chatbot.adapters.extraction.fork_client import ForkClient
-
-    KINDS = ["started", "forked"]
+KINDS = ["started"] if sys.platform == "win32" else ["started", "forked"]
 
 
 def run(program: str, kind: str, *, timeout_s: float = 20.0) -> Extracted:

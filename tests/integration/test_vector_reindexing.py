@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Any
@@ -250,7 +249,7 @@ async def test_a_killed_run_is_continued_by_the_next_one(
     )
     async with asyncio.timeout(60):
         await paused.wait()
-    process.send_signal(signal.SIGKILL)
+    process.kill()
     await process.wait()
     already = await in_store(made_in_all)
     upstream.requests.clear()

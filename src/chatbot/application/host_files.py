@@ -4,6 +4,7 @@ import errno
 import hashlib
 import os
 import stat
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,7 +16,6 @@ from chatbot.domain.extraction import FailureReason
 from chatbot.domain.ports.extraction import ExtractionFailed
 
 _CHUNK = 1024 * 1024
-_CAN_WALK = os.open in os.supports_dir_fd and hasattr(os, "O_NOFOLLOW")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +63,7 @@ class HostFile:
 
 
 def _open_below(root: Path, name: str, flags: int) -> int:
-    if not _CAN_WALK:
+    if sys.platform == "win32":
         return _open_unless_link(root, Path(name), flags)
     *folders, last = Path(name).relative_to(root).parts or (None,)
     if last is None:
@@ -80,7 +80,7 @@ def _open_below(root: Path, name: str, flags: int) -> int:
 
 
 def _open_unless_link(root: Path, path: Path, flags: int) -> int:
-    """Open a file where folders cannot be opened, as on Windows, which also has no pipes in folders."""
+    """Open a file on Windows, where folders cannot be opened, and have no pipes."""
     if any(each.is_symlink() for each in (path, *path.parents) if root in each.parents):
         raise OSError(errno.ELOOP, "a symbolic link")
     return os.open(path, flags)

@@ -83,7 +83,8 @@ class ForkClient:
         answer, end_of_process = os.pipe()
         try:
             self._ensure_started()
-            socket.send_fds(self._control, [" ".join(arguments).encode()], [file, end_of_process])
+            request = " ".join(arguments).encode()
+            socket.send_fds(self._control, [request], [file, end_of_process])  # type: ignore[attr-defined,unused-ignore] # not on Windows
         except OSError as error:
             self._has_failed = True
             os.close(answer)

@@ -25,7 +25,7 @@ def serve(ocr_program: str) -> None:
     confinement.leave_network()
     with socket.socket(fileno=0) as control:
         while True:
-            request, files, _, _ = socket.recv_fds(control, _LONGEST_REQUEST, 2)
+            request, files, _, _ = socket.recv_fds(control, _LONGEST_REQUEST, 2)  # type: ignore[attr-defined,unused-ignore] # not on Windows
             if not request:
                 return
             reader, _, signature = request.decode().partition(" ")
@@ -35,7 +35,7 @@ def serve(ocr_program: str) -> None:
 def _read_by_fork(reader: str, signature: str, ocr_program: str, files: list[int]) -> int:
     with suppress(Exception):  # the process of the file fails, too, and says so
         importlib.import_module(f"{__package__}.{reader.partition(':')[0]}")
-    pid = os.fork()
+    pid = os.fork()  # type: ignore[attr-defined,unused-ignore] # not on Windows
     if not pid:
         _end_after_reading(reader, signature, ocr_program, files)
     for file in files:
