@@ -9,6 +9,8 @@ import socket
 import stat
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -289,6 +291,20 @@ def test_doctor_names_the_fix_of_a_broken_manual_edit(
 CONTENTS = {"STORAGE_URL_FILE": "json:data", "LIMITS_URL_FILE": "redis://127.0.0.1:9"}
 
 
+@contextmanager
+def searchable(path: Path) -> Iterator[None]:
+    """Let every account search the temporary folders of the tests, and undo that at the end."""
+    modes = {each: stat.S_IMODE(each.stat().st_mode) for each in (path, *path.parents)}
+    closed = {each: mode for each, mode in modes.items() if not mode & stat.S_IXOTH}
+    for each, mode in closed.items():
+        each.chmod(mode | stat.S_IXOTH)
+    try:
+        yield
+    finally:
+        for each, mode in closed.items():
+            each.chmod(mode)
+
+
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such rights")
 @pytest.mark.parametrize(
     ("name", "setting"),
@@ -311,12 +327,31 @@ def test_doctor_names_what_every_account_may_read_until_it_is_private(
         monkeypatch.setenv(setting, str(path))
         monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:9/v1")  # no server there
     path.chmod(0o755)
-    code, out, _ = ready("doctor")
-    [line] = [line for line in out.splitlines() if " files: " in line]
-    assert code == 1
-    assert line.endswith(f"chmod go-rwx {path}")
-    path.chmod(0o700)
-    assert "ok    files: " in ready("doctor")[1]
+    with searchable(tmp_path):
+        code, out, _ = ready("doctor")
+        [line] = [line for line in out.splitlines() if " files: " in line]
+        assert code == 1
+        assert line.endswith(f"chmod go-rwx {path}")
+        path.chmod(0o700)
+        assert "ok    files: " in ready("doctor")[1]
+        path.chmod(0o755)
+        tmp_path.chmod(0o700)
+        assert "ok    files: " in ready("doctor")[1], "the folder keeps other accounts out"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such rights")
+def test_doctor_names_a_link_from_a_private_folder_to_a_file_that_every_account_may_read(
+    ready: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target, private = tmp_path / "provider.key", tmp_path / "secrets"
+    target.write_text("a-key", encoding="utf-8")
+    target.chmod(0o644)
+    private.mkdir(0o700)
+    (private / "key").symlink_to(target)
+    monkeypatch.setenv("OPENAI_API_KEY_FILE", str(private / "key"))
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:9/v1")  # no server there
+    with searchable(tmp_path):
+        assert "every account on this machine can read it" in ready("doctor")[1]
 
 
 @pytest.mark.parametrize(

@@ -223,7 +223,7 @@ def _world_readable(settings: Settings) -> Iterator[Path]:
         except OSError:
             continue  # absent or not accessible: the code that needs the file reports that
         is_open = sys.platform != "win32" and mode & (stat.S_IROTH | stat.S_IWOTH)
-        if is_open and not _is_read_only(path):
+        if is_open and not _is_read_only(path) and not _is_enclosed(path):
             yield path
 
 
@@ -237,6 +237,11 @@ def _private_paths(settings: Settings) -> list[Path]:
     )
     named = [file for file in files if file is not None]
     return [ENV_FILE.absolute(), GENKIT_FOLDER.absolute(), *named]
+
+
+def _is_enclosed(path: Path) -> bool:
+    """Whether a folder above the file, such as one with the mode 0700, keeps other accounts out."""
+    return not all(folder.stat().st_mode & stat.S_IXOTH for folder in path.resolve().parents)
 
 
 def _is_read_only(path: Path) -> bool:
