@@ -77,8 +77,8 @@ class StoredIndex(SearchIndex):
             self._rows.add_segment(scope, count, data)
 
     def move(self, scope: Scope, to: Scope, parent: str) -> None:
-        self._rows.lock(scope)
-        self._rows.lock(to)
+        for each in sorted({scope, to}):  # in one order, so that no two moves wait for each other
+            self._rows.lock(each)
         self._rows.add_tail(to, [r for _, r in self._rows.tails([scope]) if r.parent == parent])
         for head, segment in self._segments(scope):
             own = () if segment is None else _passages_of(segment, parent, None)
