@@ -130,6 +130,7 @@ async def test_base64_and_integers_are_read(upstream: FakeProvider, embedder: Em
         [{"embedding": [1, 2]}, {"embedding": None}],
         [{"embedding": [1, 2]}, {"embedding": [[1, 2]]}],
         [{"embedding": [1, 2]}, {"embedding": ["1", "2"]}],
+        [{"embedding": [1] * 16_385}] * 2,
         [{"embedding": [1, 2]}, {"embedding": "no base64"}],
         [{"embedding": [1, 2]}, {"embedding": "AAAA"}],
         [{"index": 0, "embedding": [1, 2]}, {"index": 2, "embedding": [1, 2]}],
@@ -138,7 +139,7 @@ async def test_base64_and_integers_are_read(upstream: FakeProvider, embedder: Em
         {"0": [1, 2]},
         "vectors",
     ],
-    ids=str,
+    ids=lambda data: str(data)[:80],
 )
 async def test_an_answer_without_one_usable_vector_for_each_text_is_an_error(
     upstream: FakeProvider, embedder: Embedder, data: Any

@@ -12,7 +12,7 @@ from chatbot.application.vector_parents import DocumentParent, SessionParent
 from chatbot.application.vector_queue import VectorQueue
 from chatbot.domain.chat import SessionId
 from chatbot.domain.documents import DocumentId
-from chatbot.domain.errors import ModelUnavailable
+from chatbot.domain.errors import ModelError, ModelUnavailable
 from chatbot.domain.memory_tombstones import forgotten
 from chatbot.domain.person_memory import MemorySettings
 from chatbot.domain.ports.storage import Storage
@@ -167,6 +167,28 @@ async def test_a_provider_that_is_down_is_tried_again_and_nothing_is_lost(
     assert "search is by words only, for now: ModelUnavailable" in caplog.text
     assert "dog" not in caplog.text
     await queue.aclose()
+
+
+async def test_a_text_with_which_the_provider_fails_delays_its_own_session_only(
+    small: VectorWorld,
+) -> None:
+    def answer(texts: Sequence[str]) -> Sequence[Vector] | None:
+        if "<script>" in "".join(texts):  # a firewall in front of the provider
+            raise ModelError("rejected", status=403)
+        return None
+
+    small.embedder.answer = answer
+    names = [SessionId(f"{n:032x}") for n in range(40)]
+    queue = small.queue()
+    for name in names:
+        odd = name in {names[0], names[7]}
+        queue.add(await small.say("<script>" if odd else "a dog", session_id=name))
+    async with asyncio.timeout(10):
+        while len(await small.vectors()) < len(names) - 2:
+            await asyncio.sleep(0.01)
+    await queue.aclose()
+    assert (await small.vectors()).keys() == set(names) - {names[0], names[7]}
+    assert len(small.embedder.calls) < 60
 
 
 async def test_one_damaged_session_does_not_stop_the_others(

@@ -36,7 +36,7 @@ class VectorQueue:
         self._waiting: dict[VectorParent, None] = {}
         self._task: asyncio.Task[None] | None = None
         self._closing = False
-        self._failures = 0
+        self._failures, self._at_once = 0, _AT_ONCE
 
     def add(self, parent: VectorParent) -> None:
         """Embed soon what the parent lacks. If too many wait, the one that waits longest is left."""
@@ -75,12 +75,19 @@ class VectorQueue:
                 is_done = await self._work(parents)
             finally:
                 if not is_done:
-                    self._waiting = {**dict.fromkeys(parents), **self._waiting}
+                    self._put_back(parents)
             self._failures = 0 if is_done else self._failures + 1
+            self._at_once = min(_AT_ONCE, self._at_once * 2) if is_done else self._at_once // 2 or 1
             await self._sleep(min(_LONGEST_PAUSE_S, _COLLECTS_S * 2**self._failures))
 
+    def _put_back(self, parents: Sequence[VectorParent]) -> None:
+        """Have the others first: a provider may fail because of one text, such as behind a filter."""
+        for parent in parents:
+            self._waiting.setdefault(parent)
+
     def _taken(self) -> Sequence[VectorParent]:
-        parents = list(islice(self._waiting, _AT_ONCE))
+        """Take the next ones: fewer after each failure, so that those which fail stop no others."""
+        parents = list(islice(self._waiting, self._at_once))
         for parent in parents:
             del self._waiting[parent]
         return parents

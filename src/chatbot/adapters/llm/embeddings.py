@@ -7,13 +7,15 @@ without being asked to; and some send whole numbers as integers.
 import sys
 from array import array
 from base64 import b64decode
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Sized
 from typing import Any
 
 from chatbot.adapters.llm.refusals import RequestRefused, in_band_refusal
 from chatbot.domain.search import Vector, has_direction
 
 _FLOAT32_BYTES = 4
+_MOST_NUMBERS = 16_384
+"""Of a vector: four times those of the largest common models. A search would stop all others."""
 
 
 def vectors_in(document: Any, count: int) -> Sequence[Vector]:  # noqa: ANN401 - JSON
@@ -56,6 +58,8 @@ def _in_order(data: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
 
 def _vector(found: Any) -> Vector:  # noqa: ANN401 - JSON
     numbers = _decoded(found) if isinstance(found, str) else found
+    if isinstance(numbers, Sized) and len(numbers) > _MOST_NUMBERS:
+        raise ValueError("An embedding is too long.")
     try:
         vector: Vector = array("d", numbers)  # it checks what it is given
     except (TypeError, OverflowError) as error:
