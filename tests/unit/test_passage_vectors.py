@@ -23,6 +23,7 @@ REFUSALS = [
     PromptRefused(status=400),
     ModelError(status=400),
     ModelError(status=422),
+    ModelError(status=403),
     ModelUnavailable(status=500),
     UNUSABLE,
 ]

@@ -23,8 +23,11 @@ _MOST_REFUSALS = 16
 """So many in a row are not about texts: two texts among 64 that are refused make ten at most."""
 _SLOW_BELOW = 16
 """A call with fewer texts that takes too long is not tried with fewer still."""
-_ABOUT_TEXTS = frozenset({None, 200, 400, 413, 422})
-"""The status of errors that another text may not cause; None: the answer was unusable."""
+_ABOUT_TEXTS = frozenset({None, 200, 400, 403, 413, 422, 451})
+"""The status of errors that another text may not cause; None: the answer was unusable.
+
+A firewall in front of the provider answers 403 to some texts.
+"""
 _FIRST_PAUSE_S = 1.0
 
 

@@ -81,7 +81,7 @@ class VectorQueue:
             await self._sleep(min(_LONGEST_PAUSE_S, _COLLECTS_S * 2**self._failures))
 
     def _put_back(self, parents: Sequence[VectorParent]) -> None:
-        """Have the others first: a provider may fail because of one text, such as behind a filter."""
+        """Have the others first: a provider may fail because of one text."""
         for parent in parents:
             self._waiting.setdefault(parent)
 
