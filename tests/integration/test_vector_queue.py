@@ -109,6 +109,15 @@ async def test_nothing_is_sent_of_people_who_do_not_want_to_be_remembered(
     assert small.embedder.texts[1:] == ["We have a dog"]
 
 
+async def test_who_switches_the_memory_off_during_a_call_sends_nothing_more(
+    small: VectorWorld,
+) -> None:
+    session = await small.say(*(f"text {number}" for number in range(200)))
+    small.embedder.meanwhile = lambda: small.settle(MemorySettings(enabled=False))
+    await embed(small, session)
+    assert len(small.embedder.calls) == 1
+
+
 async def test_what_is_forgotten_is_not_sent(small: VectorWorld) -> None:
     session = await small.say("My dog is ill", "I am sorry", "My car is red", "Nice")
     learned = with_new(said("has an ill dog", source(1, ONE)))

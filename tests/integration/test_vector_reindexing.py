@@ -224,7 +224,7 @@ async def test_a_failing_provider_is_named_and_what_was_made_stays(
     assert "Some vectors are missing: The model provider rejected the API key" in err
     assert "Run the command again once `chatbot doctor` says" in err
     made = await in_store(made_in_all)
-    assert made == 128
+    assert made == 192
     upstream.fault, upstream.raw = None, lambda _: None
     code, out, _ = await asyncio.to_thread(ready, "reindex")
     assert out.splitlines()[-1] == f"vectors made with {MODEL}: {311 - made}"

@@ -25,6 +25,7 @@ from chatbot.domain.person_memory import ItemKind
         ("привет мир", "привет мир"),
         ("Ελλάδα", "Ελλάδα"),
         ("I like привет", "I like привет"),
+        ("Met Արամ and ᏣᎳᎩ", "Met Արամ and ᏣᎳᎩ"),
     ],
 )
 def test_only_words_that_mix_alphabets_are_changed(text: str, read: str) -> None:
@@ -44,6 +45,14 @@ KEYS = (
         "access level",
         "sistema",
     ),
+    *(
+        "\u0280\u1d1c\u029f\u1d07s",
+        "\u1d00dmin",
+        "\u03f2learance",
+        "\u2ca3ermissions",
+        "\u13aadmin",
+    ),
+    *("syste\u1d0d", "sy\ua731tem", "permissi\u0585n\u0455"),
     *("\uff50\uff45\uff52\uff4d\uff49\uff53\uff53\uff49\uff4f\uff4e\uff53", "instructions"),
 )
 

@@ -55,6 +55,11 @@ class PassageVectors:
     def model(self) -> str:
         return self._embedder.model
 
+    @property
+    def at_once(self) -> int:
+        """How many texts a call has at most."""
+        return self._at_once
+
     async def of(self, passages: Sequence[Passage]) -> Embedded:
         """Return the vectors of the passages, without those that the model refuses.
 

@@ -11,9 +11,6 @@ from chatbot.domain.ports.storage import Storage
 from chatbot.domain.search import Passage, Vector
 from chatbot.domain.transaction import Transaction
 
-PASSAGES_AT_ONCE = 128
-"""So many are embedded before their vectors are stored: a kill loses no more."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
@@ -56,7 +53,8 @@ class VectorWriter:
     async def _read(
         self, left: deque[Work], wanted: Wanted
     ) -> tuple[Sequence[_Part], Sequence[Work]]:
-        parts, room = list[_Part](), PASSAGES_AT_ONCE
+        """Read no more than goes into one call: what is forgotten after it is read is still sent."""
+        parts, room = list[_Part](), self.vectors.at_once
         while left and room:
             work = left.popleft()
             passages = await self._storage.transact(partial(_lacking, work, wanted, room))

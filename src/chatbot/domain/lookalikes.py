@@ -12,9 +12,21 @@ _LOOKALIKES = str.maketrans(
     "аеорсухіјѕԁԛԝһӏьвкмнтгпАВЕКМНОРСТУХІЈЅԌ"
     # Greek
     "αορινκυτγεβημχΑΒΕΖΗΙΚΜΝΟΡΤΥΧ"
-    # Latin letters of other alphabets
-    "ıɑɡɩʟƖ",
-    "aeopcyxijsdqwhlbbkmhtrnABEKMHOPCTYXIJSGaopivkutyebnuxABEZHIKMNOPTYXiagilI",
+    "ϲςϹ"
+    # Armenian, Coptic and Cherokee
+    "օսոռհցզԼՏՕՍ"
+    "ⲁⲉⲓⲕⲟⲣⲥⲧⲩⲭⲀⲈⲎⲒⲔⲘⲚⲞⲢⲤⲦⲨⲬ"
+    "\u13aa\u13f4\u13df\u13a0\u13ac\u13c0\u13bb\u13ab\u13e6\u13de\u13b7\u13e2\u13a1\u13da\u13a2\u13d9\u13d4\u13c3"
+    # Latin letters of other alphabets, and small capitals
+    "ıɑɡɩƖꞃꞅꞇ"
+    "ᴀʙᴄᴅᴇꜰɢʜɪᴊᴋʟᴍɴᴏᴘʀꜱᴛᴜᴠᴡʏᴢ",
+    "aeopcyxijsdqwhlbbkmhtrnABEKMHOPCTYXIJSGaopivkutyebnuxABEZHIKMNOPTYX"
+    "ccC"
+    "ounnhgqLSOU"
+    "aeikopctyxAEHIKMNOPCTYX"
+    "ABCDEGHJKLMPRSTVWZ"
+    "iagiIrst"
+    "abcdefghijklmnoprstuvwyz",
 )
 _WORD = re.compile(r"[^\W\d_]+")
 _LATIN = re.compile(r"[a-zA-Z]")
