@@ -120,7 +120,7 @@ async def test_file_of_a_newer_version_is_set_aside_unchanged(root: Path) -> Non
         assert aside.read_bytes() == newer
         [finding] = await storage.findings()
         assert finding.problem is Problem.LEFTOVER
-        assert "remove it" in finding.detail
+        assert "Fix: remove the file" in finding.detail
 
 
 async def test_every_error_is_listed(root: Path) -> None:

@@ -8,7 +8,7 @@ from chatbot.application.memory_lists import ItemFilter, ItemPage, page_of
 from chatbot.application.mentions import Mentions
 from chatbot.domain.authorization import require
 from chatbot.domain.chat import SessionId
-from chatbot.domain.errors import InvalidInput, NotFound
+from chatbot.domain.errors import Conflict, InvalidInput, NotFound
 from chatbot.domain.fingerprints import Expected
 from chatbot.domain.identity import Owner, Principal
 from chatbot.domain.memory_changes import added, confirmed, edited, finished, reopened, restored
@@ -95,6 +95,7 @@ class OwnMemory:
         """Replace the text of an item, mark it as done, or make it active again.
 
         Raises:
+            Conflict: the item is forgotten.
             InvalidInput: the text is empty, too long or not storable, or the state is another one.
         """
         if state not in {None, ItemState.ACTIVE, ItemState.DONE}:
@@ -103,6 +104,8 @@ class OwnMemory:
 
         def changed(memory: PersonMemory) -> PersonMemory:
             item = _expected(memory, item_id, expected)
+            if item.state is ItemState.FORGOTTEN:
+                raise Conflict("The item is forgotten.")
             if text is not None:
                 require_storable(text, item.key, where=("text",))
                 memory = edited(memory, item, text, now=now)
