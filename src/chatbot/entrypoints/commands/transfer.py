@@ -123,7 +123,7 @@ def restore(url: StorageUrl, file: Path, *, dry_run: bool) -> bool:
         total = backup.verify()
         steps = with_bar(StoreCopy(backup, there, dry_run=dry_run).steps(), total=total)
         is_done = _report(steps, fine=_DONE, dry_run=dry_run)
-        for email in _erased_people(there):
+        for email in () if dry_run else _erased_people(there):
             say(
                 f"chatbot: {email} had been erased and is back. Fix: chatbot user delete {email}",
                 err=True,
