@@ -1,6 +1,8 @@
 """The processes from which those that read files are forked."""
 
 import asyncio
+import os
+import select
 import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
@@ -8,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from chatbot.adapters.extraction import subprocess_extractor
+from chatbot.adapters.extraction import answers, subprocess_extractor
 from chatbot.adapters.extraction.fork_client import ForkClient
 from chatbot.adapters.extraction.subprocess_extractor import SubprocessExtractor
 from chatbot.domain.ports.extraction import ExtractionFailed
@@ -59,3 +61,24 @@ async def test_a_server_that_waits_for_too_long_or_has_ended_is_replaced(
     assert (await extractor.extract(path, "", "a.txt")).passages
     assert len(processes) == 3
     await extractor.aclose()
+
+
+_ENDS_BY_SIGNAL = """
+import os, subprocess, sys
+subprocess.Popen(["sleep", "60"], stdin=subprocess.DEVNULL, stdout=open(sys.argv[1], "w"))
+os.kill(os.getpid(), 9)
+"""
+
+
+def test_a_server_that_is_killed_leaves_no_program_behind(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    open_end = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    client = ForkClient([sys.executable, "-c", _ENDS_BY_SIGNAL, str(pipe)], timeout_s=60)
+    with pytest.raises(ExtractionFailed):
+        client.run(["x:y", ""], open_end, lambda answer: answers.read(answer, "text/plain"))
+    assert not client.is_usable
+    client.close()
+    assert select.select([open_end], [], [], 5)[0], "the program has ended"
+    assert os.read(open_end, 1) == b""
+    os.close(open_end)

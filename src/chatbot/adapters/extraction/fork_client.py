@@ -67,8 +67,7 @@ class ForkClient:
         """Kill the server and all that it has started."""
         with self._lock:
             self._is_killed = True
-            if self._process is not None:
-                kill_group(self._process)
+        self._kill_group()
 
     def close(self) -> None:
         """End the server; it reads no file at the moment."""
@@ -110,4 +109,12 @@ class ForkClient:
             raw = b""
         status: int | None = STATUS.unpack(raw)[0] if len(raw) == STATUS.size else None
         self._has_failed = status != 0
+        if self._has_failed:  # a server that was killed leaves what its processes have started
+            self._kill_group()
         return status
+
+    def _kill_group(self) -> None:
+        """Before anything waits for the server: then its group can no longer be named."""
+        with self._lock:
+            if self._process is not None:
+                kill_group(self._process)
