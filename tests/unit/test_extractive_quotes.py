@@ -175,3 +175,22 @@ def test_passages_that_say_the_same_are_quoted_once() -> None:
     found = passages(DAYS.format(25), DAYS.format(25))
     said = asked("How many days of holidays do employees get?", passages=found)
     assert said == "Employees get 25 working days of holidays a year [1]."
+
+
+@pytest.mark.parametrize(("year", "is_named"), [("", True), (" in 2024", False)])
+def test_quote_of_an_older_version_names_the_newer_one(year: str, is_named: bool) -> None:
+    found = [
+        {"n": 1, "title": "Leave 2024", "heading": "Moving", "text": "Moving house gives one day of leave."},
+        {"n": 2, "title": "Leave 2026", "heading": "Requests", "text": "Requests go to the portal."},
+    ]  # fmt: skip
+    said = asked(f"How many days of leave does moving house give{year}?", passages=found)
+    assert said.startswith("Moving house gives one day of leave [1].")
+    newer = "There is a newer version, which may say otherwise:\n- Leave 2026"
+    assert said.endswith(newer) is is_named
+
+
+def test_question_beside_a_statement_is_answered_too() -> None:
+    found = passages("Moving house gives two days of leave.")
+    said = asked("I live in Oslo. How many days of leave does moving house give?", passages=found)
+    assert "Moving house gives two days of leave [1]." in said
+    assert "Oslo" in said

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from chatbot.adapters.llm.extractive.candidates import Passage
 from chatbot.adapters.llm.extractive.language import Language
-from chatbot.adapters.llm.extractive.passages import found_answer, titles_about
+from chatbot.adapters.llm.extractive.passages import found_answer, newer_titles, titles_about
 
 _FEW_WORDS = 4
 
@@ -27,7 +27,10 @@ def quoted_reply(
     if len(found.quotes) > 1:
         lines = [f"{each.title}: {each.line}" for each in found.quotes]
         return known.phrases["several"].format(items=_listed(lines))
-    return "".join(each.line for each in found.quotes)
+    line = "".join(each.line for each in found.quotes)
+    newer = newer_titles([each.title for each in found.quotes], passages, prompt)
+    note = known.phrases["newer"].format(items=_listed(newer)) if newer else ""
+    return "\n\n".join(filter(None, [line, note]))
 
 
 def mentions_reply(prompt: str, passages: Sequence[Passage], known: Language) -> str:

@@ -64,6 +64,20 @@ def titles_about(prompt: str, passages: Sequence[Passage]) -> Sequence[str]:
     return [title for title in dict.fromkeys(found) if title and wanted]
 
 
+def newer_titles(quoted: Sequence[str], passages: Sequence[Passage], prompt: str) -> Sequence[str]:
+    """Return newer versions of quoted documents, unless the prompt names the year of the quoted one."""
+    return sorted(
+        {
+            each.title
+            for title in quoted
+            for each in passages
+            if are_versions(title, each.title)
+            and max(years_in(each.title)) > max(years_in(title))
+            and years_in(title).isdisjoint(years_in(prompt))
+        }
+    )
+
+
 def _answer(matching: Matching) -> FoundAnswer:
     scored = matching.scored()
     if not scored:

@@ -62,6 +62,8 @@ def reply(talk: Conversation, *, notice: bool = True) -> str:
         text = "\n\n".join(filter(None, [text, answer(asked, known, memory, talk)]))
     if not text:
         text = _other(talk, known, memory, earlier)
+    elif not asked and is_question(talk.prompt):
+        text = "\n\n".join(filter(None, [text, _from_documents(talk, known)]))
     is_first = not (earlier or talk.summary) and not (asked == "" and _is_about_documents(talk))
     return f"{text}\n\n{known.phrases['notice']}" if is_first and notice else text
 
