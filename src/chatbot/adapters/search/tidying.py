@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import islice
 
+from chatbot.adapters.search.apart import ProcessFailed, run_apart
 from chatbot.adapters.search.folding import LONGEST_TAIL, Plan
 from chatbot.adapters.search.stored_index import StoredIndex
 from chatbot.domain.errors import StorageFailure
@@ -21,12 +22,14 @@ _TURNS = LONGEST_TAIL // 2
 _SCOPES_COUNTED = 10_000
 _AT_ONCE = 128
 """How many access classes are folded in one transaction."""
+_BUILT_APART = 1000
+"""Building segments of so many passages keeps the threads of the service waiting for 15 ms."""
 
 
 class Tidier:
     """Folds access classes that searches found to need it, one batch after the other.
 
-    Segments are built outside of transactions, in a thread.
+    Segments are built outside of transactions, in a thread or, if that takes long, in a process.
     """
 
     def __init__(self, storage: Storage) -> None:
@@ -70,7 +73,7 @@ class Tidier:
                 del self._due[scope]
             try:
                 await self._fold(batch)
-            except StorageFailure as error:
+            except (StorageFailure, ProcessFailed) as error:
                 _log.warning("The search index was not folded: %s", error)
 
     async def _fold(self, scopes: Sequence[Scope]) -> None:
@@ -79,7 +82,9 @@ class Tidier:
             return [plan for plan in plans if plan is not None]
 
         plans = await self._storage.transact(read)
-        built = await asyncio.to_thread(lambda: [plan.built() for plan in plans])
+        count = sum(part.count for plan in plans for part in plan.parts)
+        run = asyncio.to_thread if count < _BUILT_APART else run_apart
+        built = await run(_built, plans)
 
         def replace(tx: Transaction) -> None:
             for plan, segments in zip(plans, built, strict=True):
@@ -87,6 +92,10 @@ class Tidier:
 
         if plans:
             await self._storage.transact(replace)
+
+
+def _built(plans: Sequence[Plan]) -> Sequence[Sequence[tuple[int, bytes]]]:
+    return [plan.built() for plan in plans]
 
 
 def index_of(tx: Transaction) -> StoredIndex:

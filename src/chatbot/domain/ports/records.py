@@ -71,6 +71,8 @@ class Kind(Generic[Record]):
     copy of the store may replace it.
     `subject` is the field with the id of the person whom a record is about: such records are erased
     with the person. With `is_personal`, only those for which it returns True.
+    `is_work`: the records are work to do and contain nothing but ids. Removing one need not erase it
+    from the disk at once, which others would wait for.
     `misnomers` are keys that people may write in a document where they mean a field.
     """
 
@@ -90,6 +92,7 @@ class Kind(Generic[Record]):
     subject: str | None = None
     misnomers: Mapping[str, str] = field(default_factory=dict)
     is_personal: Callable[[Record], bool] | None = None
+    is_work: bool = False
 
     def is_about(self, record: Record, user_id: str) -> bool:
         """Whether the record is about this person."""

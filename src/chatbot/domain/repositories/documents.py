@@ -34,6 +34,7 @@ DOCUMENT_JOBS = Kind(
     key=("id",),
     indexed=("owner",),
     supersedes=lambda new, old: new.attempts >= old.attempts,
+    is_work=True,
 )
 PassageKey = tuple[DocumentId, int]
 """A document, and the number of a passage in its live version."""

@@ -123,9 +123,8 @@ class SqlRecords(Records):
             ) from error
 
     def remove(self, kind: Kind[Record], *key: str) -> None:
-        self._sql.delete_securely(
-            delete(table_of(kind)).where(_is_key(kind)), _key_values(kind, key)
-        )
+        removed = self._sql.write if kind.is_work else self._sql.delete_securely
+        removed(delete(table_of(kind)).where(_is_key(kind)), _key_values(kind, key))
 
     def drop_expired(self, kind: Kind[Record], now: datetime) -> int:
         if kind.expires_at is None:
