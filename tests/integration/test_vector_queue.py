@@ -197,7 +197,7 @@ async def test_a_text_with_which_the_provider_fails_delays_its_own_session_only(
             await asyncio.sleep(0.01)
     await queue.aclose()
     assert (await small.vectors()).keys() == set(names) - {names[0], names[7]}
-    assert len(small.embedder.calls) < 60
+    assert len(small.embedder.calls) < 4 * len(names), "the two are not tried without a pause"
 
 
 async def test_one_damaged_session_does_not_stop_the_others(
