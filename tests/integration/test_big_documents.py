@@ -13,7 +13,7 @@ from chatbot.domain.documents import DocumentId, Status
 from chatbot.domain.ports.storage import Storage
 from chatbot.domain.repositories.documents import Documents
 from chatbot.domain.transaction import Transaction
-from document_queue import Queue
+from document_queue import Queue, emptied
 
 PASSAGES = 2 * STORED_AT_ONCE + 100
 BIG = "\n\n".join(f"Rule {n}." for n in range(PASSAGES)).encode()
@@ -45,7 +45,7 @@ async def test_passages_of_a_big_document_are_stored_in_several_transactions(
     queue: Queue, stored_at_once: list[int]
 ) -> None:
     waiting = await queue.add(1, BIG)
-    await queue.worker().run_until_empty()
+    await emptied(queue.worker())
     found = await queue.get(waiting)
     assert (found.status, found.newest.passages) == (Status.READY, PASSAGES)
     assert stored_at_once == [STORED_AT_ONCE, STORED_AT_ONCE, 100]
@@ -70,7 +70,7 @@ async def test_nothing_is_left_of_a_big_document_that_is_deleted_while_it_is_sto
             document_index.remove(tx, document)
 
     monkeypatch.setattr(Ingestion, "_put_some", then_deleted)
-    await queue.worker().run_until_empty()
+    await emptied(queue.worker())
     assert stored_at_once == [STORED_AT_ONCE]
     folder = folder_of(waiting.id)
     assert await queue.storage.transact(lambda tx: tx.blobs.names(folder)) == []

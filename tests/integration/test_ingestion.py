@@ -16,7 +16,7 @@ from chatbot.domain.errors import StorageUnavailable
 from chatbot.domain.ports.extraction import Extracted
 from chatbot.domain.ports.storage import Storage
 from chatbot.domain.repositories.documents import DOCUMENT_JOBS
-from document_queue import Queue, until
+from document_queue import Queue, emptied, until
 from plain_extractor import BROKEN, PlainExtractor
 
 
@@ -30,7 +30,7 @@ async def test_documents_are_extracted_and_indexed_in_turn(queue: Queue) -> None
     made = [await queue.add(n) for n in range(3)]
     broken = await queue.add(3, BROKEN)
     empty = await queue.add(4, b"")
-    await queue.worker().run_until_empty()
+    await emptied(queue.worker())
     for each in made:
         found = await queue.get(each)
         assert (found.status, found.live) == (Status.READY, found.newest)
@@ -47,7 +47,7 @@ async def test_no_transaction_waits_for_the_analysis_of_passages(
 ) -> None:
     analysed = analysed_in_transactions(queue.storage, monkeypatch)
     waiting = await queue.add(1)
-    await queue.worker().run_until_empty()
+    await emptied(queue.worker())
     ready = await queue.get(waiting)
     public = document_index.classified(replace(ready, access=Access(public=True)))
     await queue.storage.transact(lambda tx: document_index.change(tx, public, old=ready))
@@ -113,7 +113,7 @@ async def test_document_that_kills_its_process_is_given_up(queue: Queue) -> None
     for _ in range(MAX_ATTEMPTS):
         await queue.storage.transact(lambda tx: tx.documents.take_job("x", queue.now, most=1))
         queue.now += 2 * LEASE
-    await queue.worker().run_until_empty()
+    await emptied(queue.worker())
     found = await queue.get(waiting)
     assert (found.status, found.live) == (Status.FAILED, None)
     assert "several attempts" in found.reason
@@ -151,7 +151,7 @@ async def test_failure_of_the_store_leaves_the_job(
             await queue.worker().work_once()
     assert await queue.has_jobs()
     queue.now += LEASE
-    await queue.worker().run_until_empty()
+    await emptied(queue.worker())
     assert (await queue.get(waiting)).status is Status.READY
 
 
@@ -180,7 +180,7 @@ async def test_defect_of_the_extractor_does_not_stop_the_worker(
     finally:
         await worker.aclose()
     queue.now += timedelta(minutes=1)
-    await queue.worker().run_until_empty()
+    await emptied(queue.worker())
     assert (await queue.get(first)).status is Status.READY
 
 
@@ -217,6 +217,6 @@ async def test_service_that_stops_as_a_document_ends_does_stop(closed_storage: S
                 await asyncio.sleep(0)
             async with asyncio.timeout(10):
                 await worker.aclose()
-        await queue.worker().run_until_empty()
+        await emptied(queue.worker())
         found = await closed_storage.transact(lambda tx: tx.documents.all())
         assert {each.status for each in found} == {Status.READY}

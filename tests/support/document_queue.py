@@ -20,6 +20,12 @@ from waiting_documents import document
 TEXT = b"# Rules\n\nReceipts are due."
 
 
+async def emptied(worker: Ingestion) -> None:
+    """Work until no job can be taken any more."""
+    while await worker.work_once():
+        pass
+
+
 @dataclass
 class Queue:
     """A store with documents that wait, and the clock of those who work on them."""

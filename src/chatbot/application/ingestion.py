@@ -97,11 +97,6 @@ class Ingestion:
         self._tasks = []
         await self._extractor.aclose()
 
-    async def run_until_empty(self) -> None:
-        """Work until no job can be taken any more, for commands."""
-        while await self.work_once():
-            pass
-
     async def work_once(self) -> bool:
         """Do one job; False if there is none, or the maximum is already being processed."""
         taken = await self._take()

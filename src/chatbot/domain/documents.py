@@ -211,11 +211,6 @@ def atoms_of(principal: Principal) -> frozenset[str]:
     return frozenset(atoms)
 
 
-def is_managing(atom: str) -> bool:
-    """Whether it is an atom of callers who manage documents."""
-    return atom.partition(":")[0] == MANAGERS
-
-
 def is_readable(document: Document, atoms: Collection[str]) -> bool:
     """Whether a caller with these atoms may read the document."""
     return not audience(document).isdisjoint(atoms)
